@@ -1,0 +1,186 @@
+"""The command line: ``unet-atlas list | show | compare | cost``.
+
+Every answer is a list of tables, printed or written in one of five formats. Bad input gets one
+sentence on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here ever asks the Hub
+
+from unet_atlas import __version__, catalog
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import write_text
+
+FORMATS = ("table", "markdown", "csv", "json", "html")
+SOURCE_HELP = (
+    "an id of the catalogue (see 'list'), a config.json, or a saved UNet or pipeline folder"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0, or 2 for bad input)."""
+    options = _parser().parse_args(argv)
+    try:
+        text = _render(options.run(options), options)
+        if options.output is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            write_text(options.output, text)
+    except AtlasError as error:
+        print(f"unet-atlas: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader closed the pipe: `unet-atlas list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unet-atlas",
+        description="The UNets of the Stable Diffusion family, built, measured and compared.",
+        epilog="Example: unet-atlas compare sd-1.5 sdxl-base-1.0",
+    )
+    parser.add_argument("--version", action="version", version=f"unet-atlas {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _command(commands, "list", _list, "the models of the catalogue")
+    show = _command(commands, "show", _show, "one or more models, stage by stage")
+    show.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP + "; or 'all'")
+    show.add_argument(
+        "--blocks", action="store_true", help="one row a block instead of one a stage"
+    )
+    compare = _command(
+        commands, "compare", _compare, "two or more models, paired by resolution level"
+    )
+    compare.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP)
+    compare.add_argument(
+        "--part",
+        choices=("all", "stages", "config", "parameters"),
+        default="all",
+        help="which table (default: all; with --format csv: stages)",
+    )
+    cost = _command(
+        commands, "cost", _cost, "MACs by stage and operation, and bytes, of a forward pass"
+    )
+    cost.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP)
+    cost.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    cost.add_argument("--tokens", type=int, default=77, help="length of the text (default: 77)")
+    cost.add_argument(
+        "--dtype", default="fp16", help="fp32, fp16 or bf16, for the bytes (default: fp16)"
+    )
+    for command in (show, compare, cost):
+        size = command.add_mutually_exclusive_group()
+        size.add_argument(
+            "--resolution", type=int, help="side of the image in pixels (8 a latent cell)"
+        )
+        size.add_argument("--latent", type=int, help="side of the latent in cells")
+    return parser
+
+
+def _command(commands, name: str, run: Callable, about: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    command.set_defaults(run=run)
+    command.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to FILE instead of stdout"
+    )
+    return command
+
+
+def _list(options: argparse.Namespace) -> list:
+    from unet_atlas.tables import models_table
+
+    return [models_table(catalog.models())]
+
+
+def _show(options: argparse.Namespace) -> list:
+    from unet_atlas import anatomy, build, tables
+
+    shown = []
+    for source in catalog.ids() if options.sources == ["all"] else options.sources:
+        unet = build.build_unet(source)
+        if options.blocks:
+            shown.append(tables.block_table(unet.atlas_label, anatomy.blocks(unet)))
+        else:
+            rows = anatomy.stages(unet, options.resolution, options.latent)
+            shown.append(tables.stage_table(unet.atlas_label, rows))
+    return shown
+
+
+def _compare(options: argparse.Namespace) -> list:
+    from unet_atlas import build, compare, tables
+
+    unets = [build.build_unet(s) for s in options.sources]
+    paired = compare.compare(unets, None, options.resolution, options.latent)
+    labels = _distinct(paired.labels)
+    shown = [tables.comparison_table(compare.Comparison(labels, paired.rows))]
+    shown.append(
+        tables.config_table(labels, compare.config_delta(*(dict(u.config) for u in unets)))
+    )
+    for other, label in zip(unets[1:], labels[1:], strict=True):
+        deltas = compare.parameter_delta(unets[0], other)
+        shown.append(tables.delta_table((labels[0], label), deltas))
+    part = "stages" if options.part == "all" and options.format == "csv" else options.part
+    return shown if part == "all" else [t for t in shown if t.name == part]
+
+
+def _cost(options: argparse.Namespace) -> list:
+    from unet_atlas import build, cost, tables
+    from unet_atlas.device import parse_dtype
+
+    size = (options.resolution, options.latent, options.batch, options.tokens)
+    dtype, shown = parse_dtype(options.dtype), []
+    for source in options.sources:
+        unet = build.build_unet(source, dtype=dtype)
+        shown.append(tables.cost_table(unet.atlas_label, cost.count(unet, *size)))
+        shown.append(tables.memory_table(unet.atlas_label, cost.memory(unet, *size)))
+    return [t for t in shown if t.name == "macs"] if options.format == "csv" else shown
+
+
+def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels that tell the models apart where two are called the same."""
+    return tuple(
+        label if labels.count(label) == 1 else f"{label} ({labels[: i + 1].count(label)})"
+        for i, label in enumerate(labels)
+    )
+
+
+def _render(shown: list, options: argparse.Namespace) -> str:
+    match options.format:
+        case "csv":
+            return _csv(shown)
+        case "json":
+            tables = [{"table": t.name, "caption": t.caption, "rows": t.records()} for t in shown]
+            return (
+                json.dumps(tables[0] if len(tables) == 1 else tables, indent=1, ensure_ascii=False)
+                + "\n"
+            )
+        case "html":
+            return "\n".join(t.to_html() for t in shown) + "\n"
+        case "markdown":
+            return "\n\n".join(t.to_markdown() for t in shown) + "\n"
+        case _:
+            return "\n\n".join(t.to_text() for t in shown) + "\n"
+
+
+def _csv(shown: list) -> str:
+    """One CSV: several tables of one kind are put below each other, told apart by their caption."""
+    if len(shown) == 1:
+        return shown[0].to_csv()
+    import pandas as pd
+
+    labelled = [t.data.assign(model=t.caption.split(":")[0]) for t in shown]
+    frame = pd.concat(labelled)
+    return frame[["model", *(c for c in frame if c != "model")]].to_csv(index=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
