@@ -1,0 +1,214 @@
+"""Check the finished site: nothing from elsewhere, no dead link, no picture without words.
+
+One line for each finding, exit code 1 if there is any. Links that a reader may follow can lead
+anywhere; what a page loads by itself must lie in the site.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup
+
+LOADING_RELS = {"stylesheet", "preload", "modulepreload", "prefetch", "icon", "manifest"}
+LOADING_TAGS = ("script", "img", "iframe", "source", "audio", "video", "embed", "track", "input")
+CSS_URL = re.compile(r"url\(\s*['\"]?([^'\")]+)['\"]?\s*\)|@import\s+['\"]([^'\"]+)['\"]")
+JS_LOAD = re.compile(
+    r"(?:\bimport\s*\(?|\bfrom\s*|\bimportScripts\s*\(|\bfetch\s*\()\s*['\"]((?:https?:)?//[^'\"]+)"
+)
+CSS_COMMENT = re.compile(r"/\*.*?\*/", re.S)
+FILE_NAME_ALT = re.compile(r"(?:^|/)[0-9a-f]{16,}|_images/|\.(?:png|svg|jpe?g|gif|webp)$", re.I)
+LEFTOVER = re.compile(r"\[\^[^\]\s]*\]?|```|:::|\{[a-z][\w:-]*\}`|\{glue:|\{(?:ref|term|cite)\}")
+NOT_PROSE = "script, style, pre, code, math, annotation, .katex, svg, textarea"
+
+
+class Page:
+    """A page of the site, parsed once."""
+
+    def __init__(self, site: Path, path: Path) -> None:
+        self.path = path
+        self.name = path.relative_to(site).as_posix()
+        self.text = path.read_text("utf8")
+        self.soup = BeautifulSoup(self.text, "html.parser")
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All ids, in order, doubles included."""
+        return [tag["id"] for tag in self.soup.find_all(id=True)]
+
+    @cached_property
+    def anchors(self) -> set[str]:
+        """Everything that a link into this page may name."""
+        return {*self.ids, *(tag["name"] for tag in self.soup.find_all("a", attrs={"name": True}))}
+
+
+def check_site(site: Path) -> list[str]:
+    """All findings, one line each, in a fixed order."""
+    if not (site / "index.html").is_file():
+        return [f"{site}: there is no index.html; build the book first (make book)"]
+    pages = {path: Page(site, path) for path in sorted(site.rglob("*.html"))}
+    findings = []
+    for page in pages.values():
+        for check in (foreign, loads, links, pictures, ids, leftovers, formulas, paths):
+            findings += [f"{page.name}: {what}" for what in check(page, site, pages)]
+    return findings + [line for path in sorted(site.rglob("*.css")) for line in sheet(path, site)]
+
+
+def is_foreign(url: str) -> bool:
+    """Whether a URL names another host."""
+    return bool(urlsplit(url.strip()).netloc)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL names something in the site: no host, no scheme such as data: or mailto:."""
+    parts = urlsplit(url.strip())
+    return not parts.netloc and not parts.scheme
+
+
+def loaded(page: Page) -> Iterator[str]:
+    """The URLs that a browser fetches by itself to show the page."""
+    for tag in page.soup.find_all(LOADING_TAGS):
+        yield from (tag[key] for key in ("src", "poster") if tag.get(key))
+        for part in (tag.get("srcset") or "").split(","):
+            yield from part.split()[:1]
+    for link in page.soup.find_all("link", href=True):
+        if LOADING_RELS & set(link.get("rel", [])):
+            yield link["href"]
+    yield from (tag["data"] for tag in page.soup.find_all("object", data=True))
+    for tag in page.soup.find_all(["use", "image"]):
+        yield from (tag[key] for key in ("href", "xlink:href") if tag.get(key))
+    styles = [tag.get_text() for tag in page.soup.find_all("style")]
+    styles += [tag["style"] for tag in page.soup.find_all(style=True)]
+    yield from (url for style in styles for url in css_urls(style))
+
+
+def css_urls(text: str) -> list[str]:
+    """The URLs in a style sheet."""
+    return [first or second for first, second in CSS_URL.findall(CSS_COMMENT.sub("", text))]
+
+
+Pages = dict[Path, Page]
+
+
+def foreign(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """What the page would load from another host."""
+    for url in loaded(page):
+        if is_foreign(url):
+            yield f"loads {url} from another host; keep a copy in book/_static or drop it"
+    for script in page.soup.find_all("script"):
+        for url in JS_LOAD.findall(script.string or ""):
+            yield f"a script loads {url} from another host"
+        source = script.get("src")
+        file = target(page.path, site, source) if source and is_local(source) else None
+        for url in JS_LOAD.findall(file.read_text("utf8")) if file and file.is_file() else ():
+            yield f"the script {file.name} loads {url} from another host"
+
+
+def target(base: Path, site: Path, url: str) -> Path:
+    """The file that a local URL in the file `base` names."""
+    path = unquote(urlsplit(url.strip()).path)
+    file = site / path.lstrip("/") if path.startswith("/") else base.parent / path
+    file = file.resolve() if path else base
+    return file / "index.html" if file.is_dir() else file
+
+
+def loads(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Files that the page loads and that are not there."""
+    for url in loaded(page):
+        if is_local(url) and not url.startswith("#") and not target(page.path, site, url).is_file():
+            yield f"the file {url} is missing"
+
+
+def links(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Links into the site that lead nowhere."""
+    for link in page.soup.find_all(["a", "area"], href=True):
+        url = link["href"]
+        if not is_local(url):
+            continue
+        file, anchor = target(page.path, site, url), unquote(urlsplit(url).fragment)
+        if not file.is_file():
+            yield f"the link {url} leads to no page"
+        elif anchor and file in pages and anchor not in pages[file].anchors:
+            yield f"the link {url} leads to no place on its page"
+    for refresh in page.soup.find_all("meta", attrs={"http-equiv": re.compile("refresh", re.I)}):
+        url = refresh.get("content", "").partition("url=")[2]
+        if url and is_local(url) and not target(page.path, site, url).is_file():
+            yield f"the page sends its reader on to {url}, which is not there"
+
+
+def pictures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Pictures without words."""
+    for image in page.soup.find_all("img"):
+        name, alt = image.get("src", "without a source"), image.get("alt")
+        if alt is None:
+            yield f"the picture {name} has no alternative text"
+        elif FILE_NAME_ALT.search(alt.strip()):
+            yield f"the picture {name} has a file name for alternative text; {HOW_TO_ALT}"
+    for drawing in page.soup.select("svg[role=img]"):
+        title = drawing.find("title", recursive=False)
+        named = drawing.get("aria-label") or drawing.get("aria-labelledby")
+        if not named and not (title and title.get_text(strip=True)):
+            yield "a drawing (svg role=img) has neither aria-label nor title"
+
+
+HOW_TO_ALT = 'set `mystnb: {image: {alt: "..."}}` in its cell'
+
+
+def ids(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Ids that stand more than once on a page."""
+    for name, number in sorted(Counter(page.ids).items()):
+        if number > 1:
+            yield f"the id '{name}' stands {number} times on the page"
+
+
+def leftovers(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Markup that was left as text: undefined footnotes, unclosed fences, roles."""
+    article = BeautifulSoup(str(page.soup.find("article") or ""), "html.parser")
+    for tag in article.select(NOT_PROSE):
+        if not tag.decomposed:
+            tag.decompose()
+    text = re.sub(r"\s+", " ", article.get_text())
+    for match in LEFTOVER.finditer(text):
+        around = text[max(0, match.start() - 30) : match.end() + 30].strip()
+        yield f"markup left as text: '… {around} …'"
+
+
+def formulas(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Formulas that KaTeX could not read."""
+    for error in page.soup.select(".katex-error"):
+        yield f"a formula has a fault: {error.get('title') or error.get_text()}"
+
+
+def paths(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Output that shows the folder in which the book was built."""
+    folder = site.resolve().parent.parent
+    if len(folder.parts) > 2 and f"{folder}/" in page.text:
+        yield "the page shows the path of the folder in which the book was built"
+
+
+def sheet(path: Path, site: Path) -> Iterator[str]:
+    """Faults in a style sheet."""
+    name = path.relative_to(site).as_posix()
+    for url in css_urls(path.read_text("utf8")):
+        if is_foreign(url):
+            yield f"{name}: loads {url} from another host"
+        elif is_local(url) and not url.startswith("#") and not target(path, site, url).is_file():
+            yield f"{name}: the file {url} is missing"
+
+
+def main() -> int:
+    """Print the findings; 1 if there is any."""
+    site = Path(sys.argv[1] if len(sys.argv) > 1 else "_build/html").resolve()
+    findings = check_site(site)
+    print("\n".join(findings) or f"{len(list(site.rglob('*.html')))} pages, no fault")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Repair the finished pages: light, free of leftovers, usable with a keyboard and a screen reader.
+
+Themes and notebooks leave things behind that no setting removes. Every repair can be applied
+again without a further effect, and the same pages always give the same result.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+# Scripts that the pages do not need: the icons also come as a web font with the style sheets,
+# and nothing here runs code in the browser.
+NEEDLESS_SCRIPTS = re.compile(
+    r"fontawesome\.js|thebe|require(\.min)?\.js|html-manager|mathjax", re.I
+)
+NEEDLESS_FILES = ("**/*.map", "**/fontawesome.js", "**/thebe*", "_static/*webpack-macros.html")
+SOURCE_MAP = re.compile(r"\s*(/\*# sourceMappingURL=.*?\*/|//# sourceMappingURL=\S+)\s*$")
+LONG_FORMULA = 40
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
+
+
+def finish_site(site: Path) -> None:
+    """Repair all pages below `site` in place."""
+    drop_files(site)
+    tips = glossary_tips(site)
+    for path in sorted(site.rglob("*.html")):
+        before = path.read_text("utf8")
+        after = finish_page(before, tips)
+        if after != before:
+            write(path, after)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text, "utf8")
+    draft.replace(path)
+
+
+def drop_files(site: Path) -> None:
+    """Delete what no page needs, and the hints at source maps that are gone."""
+    for pattern in NEEDLESS_FILES:
+        for path in sorted(site.glob(pattern)):
+            path.unlink()
+    for path in sorted([*site.rglob("*.js"), *site.rglob("*.css")]):
+        before = path.read_text("utf8")
+        after = SOURCE_MAP.sub("\n", before)
+        if after != before:
+            write(path, after)
+
+
+def finish_page(html: str, tips: dict[str, str]) -> str:
+    """One page with all repairs."""
+    page = BeautifulSoup(html, "html.parser")
+    for repair in REPAIRS:
+        repair(page)
+    add_tips(page, tips)
+    return str(page)
+
+
+# --- the glossary --------------------------------------------------------------------------
+
+
+def glossary_tips(site: Path) -> dict[str, str]:
+    """The first sentence of each definition, by the anchor of its term."""
+    tips: dict[str, str] = {}
+    for path in sorted(site.rglob("*.html")):
+        text = path.read_text("utf8")
+        if 'class="glossary' in text or "glossary" in path.name:
+            page = BeautifulSoup(text, "html.parser")
+            for term in page.select("dl.glossary dt[id]"):
+                definition = term.find_next_sibling("dd")
+                if definition:
+                    tips[term["id"]] = first_sentence(definition.get_text(" ", strip=True))
+    return tips
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text, with its blanks made even."""
+    even = re.sub(r"\s+([,.;:])", r"\1", re.sub(r"\s+", " ", text).strip())
+    return SENTENCE_END.split(even, maxsplit=1)[0]
+
+
+def add_tips(page: BeautifulSoup, tips: dict[str, str]) -> None:
+    """Give every link to a term the first sentence of its definition."""
+    for link in page.select("a.reference:has(.std-term)"):
+        tip = tips.get(link["href"].partition("#")[2])
+        if tip:
+            link["data-ua-tip"] = tip
+
+
+# --- the repairs ---------------------------------------------------------------------------
+
+
+def drop_scripts(page: BeautifulSoup) -> None:
+    """Remove scripts, preloads and placeholders that nothing here uses."""
+    for tag in page.find_all(["script", "link"]):
+        if NEEDLESS_SCRIPTS.search(str(tag.get("src") or tag.get("href") or "")):
+            tag.decompose()
+    for tag in page.select("script[type='text/x-thebe-config'], #ethical-ad-placement"):
+        tag.decompose()
+    for script in page.find_all("script", src=None):
+        if "thebe" in (script.string or ""):
+            script.decompose()
+
+
+def mend_head(page: BeautifulSoup) -> None:
+    """A language on every page and one viewport, not three."""
+    if page.html and not page.html.get("lang"):
+        page.html["lang"] = "en"
+    for extra in page.select("meta[name=viewport]")[1:]:
+        extra.decompose()
+
+
+def mend_lists(page: BeautifulSoup) -> None:
+    """The entries of a bibliography are items of its list."""
+    for entry in page.select("[role=list] > [role=doc-biblioentry]"):
+        entry["role"] = "listitem"
+
+
+def mend_labels(page: BeautifulSoup) -> None:
+    """The name of a control is what one sees on it; an icon is decoration."""
+    for icon in page.select("button i, button span[class*='fa-'], a i[class*='fa-']"):
+        icon["aria-hidden"] = "true"
+        del icon["title"]
+    for control in page.select("button, summary"):
+        seen = control.get_text(" ", strip=True)
+        if seen:
+            del control["aria-label"]
+        elif not control.get("aria-label") and control.get("title"):
+            control["aria-label"] = control["title"]
+
+
+def mend_landmarks(page: BeautifulSoup) -> None:
+    """The sidebar, with the logo in it, is a region of its own."""
+    for sidebar in page.select("#pst-primary-sidebar"):
+        sidebar["role"], sidebar["aria-label"] = "region", "Book"
+
+
+def mend_frames(page: BeautifulSoup) -> None:
+    """Tables of pandas: no style of their own, no border, no empty header in the corner."""
+    for table in page.select("table.dataframe"):
+        for style in table.parent.find_all("style", recursive=False):
+            style.decompose()
+        del table["border"]
+        for corner in table.select("thead th"):
+            if not corner.get_text(strip=True):
+                corner.name = "td"
+
+
+def mend_tables(page: BeautifulSoup) -> None:
+    """A wide table scrolls inside a frame that has a name and can be reached with the keyboard."""
+    for number, table in enumerate(page.select("article table"), start=1):
+        frame = table.parent
+        if not {"ua-scroll", "pst-scrollable-table-container"} & set(frame.get("class", [])):
+            frame = table.wrap(page.new_tag("div", attrs={"class": "ua-scroll"}))
+        frame["tabindex"], frame["role"] = "0", "region"
+        frame["aria-label"] = f"Table {number}: {table_name(table)}"
+
+
+def table_name(table: Tag) -> str:
+    """The caption of a table, else the heading above it."""
+    caption = table.find("caption") or table.find_previous(["h1", "h2", "h3", "h4"])
+    return caption.get_text(" ", strip=True).rstrip("#").strip() if caption else "without a title"
+
+
+def mend_formulas(page: BeautifulSoup) -> None:
+    """A long formula scrolls inside itself and can be reached with the keyboard."""
+    for formula in page.select("article div.math"):
+        source = formula.find("annotation")
+        if source and len(source.get_text()) > LONG_FORMULA:
+            formula["tabindex"], formula["role"] = "0", "group"
+            formula["aria-label"] = "Formula"
+
+
+REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
+    drop_scripts,
+    mend_head,
+    mend_lists,
+    mend_labels,
+    mend_landmarks,
+    mend_frames,
+    mend_tables,
+    mend_formulas,
+)
+
+
+if __name__ == "__main__":
+    finish_site(Path(sys.argv[1] if len(sys.argv) > 1 else "_build/html"))
