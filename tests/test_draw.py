@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 
 from unet_atlas import catalog, draw, roles
 from unet_atlas.anatomy import Stage, stages
@@ -18,6 +21,7 @@ from unet_atlas.build import build_unet
 from unet_atlas.draw import palette, svg
 from unet_atlas.errors import AtlasError
 
+METER = TextToPath()
 SVG = "{http://www.w3.org/2000/svg}"
 BOXES = [
     ("Prompt", "a red circle"), ("Text encoder", "CLIP"), ("Noise", "seeded"), ("UNet", "859.5 M"),
@@ -84,6 +88,10 @@ MAKERS: dict[str, Callable[[], draw.Figure]] = {
     "differences": lambda: draw.bars(
         pd.Series({"a name that is far too long " * 3: -4.2, "b": 3}), "M"
     ),
+    "signs": lambda: draw.stacked_bars(
+        pd.DataFrame({"$a": [1.0, 0], "_b$": [3.0, 0]}, index=["<0.12345> $x_1$ & é", "none"]), "M"
+    ),
+    "zeros": lambda: draw.bars(pd.Series({"a": 0.0, "b": np.nan}), "M"),
     "lines": lambda: draw.lines(curves(), "pixels", "milliseconds", title="Time"),
     "log lines": lambda: draw.lines(curves(9), "pixels", "GMAC", log_x=True, log_y=True),
     "flat": lambda: draw.lines(pd.DataFrame({"one": [3.0]}, index=[1]), "x", "y"),
@@ -113,12 +121,15 @@ def marked(figure: draw.Figure, name: str) -> int:
 
 
 def texts(figure: draw.Figure) -> list[tuple[str, float, float, float, float]]:
-    """(words, left, right, baseline, size) of every line of text."""
+    """(words, left, right, baseline, size) of every line of text, in a wide font."""
     tree, found = root(figure), []
     for e in tree.iter(SVG + "text"):
-        size = float(e.get("font-size", tree.get("font-size")))
-        x, width = float(e.get("x")), 0.56 * size * len(e.text)
-        left = x - {"start": 0, "middle": width / 2, "end": width}[e.get("text-anchor", "start")]
+        css = dict(part.split(": ") for part in e.get("style", "").split("; ") if part)
+        look = {**tree.attrib, **e.attrib, **css}
+        size = float(look["font-size"].removesuffix("px"))
+        font = FontProperties(family="DejaVu Sans", size=size, weight=look.get("font-weight"))
+        x, width = float(e.get("x")), METER.get_text_width_height_descent(e.text, font, False)[0]
+        left = x - {"start": 0, "middle": width / 2, "end": width}[look.get("text-anchor", "start")]
         found.append((e.text, left, left + width, float(e.get("y")), size))
     return found
 
@@ -133,11 +144,25 @@ def test_a_figure_is_a_labelled_image(figure):
 
 
 def test_a_figure_stands_on_its_own(figure):
-    assert "<script" not in figure.svg
-    assert "href" not in figure.svg
-    assert not re.search(r"url\((?!#ua-)", figure.svg)
-    ids = {e.get("id") for e in root(figure).iter()} - {None}
-    assert set(re.findall(r"url\(#([^)]+)\)", figure.svg)) <= ids
+    assert not re.search("<script|<style|font-family|transform=", figure.svg)
+    used = re.findall(r"(?:url\(|href=\")([^)\"]+)", figure.svg)
+    ids = [f"#{e.get('id')}" for e in root(figure).iter() if e.get("id")]
+    assert set(used) <= set(ids)
+    assert len(ids) == len(set(ids))
+    assert all(i.startswith("#ua-") for i in ids)
+
+
+def test_every_colour_follows_the_page(figure):
+    assert not re.search("(?<!, )#[0-9a-f]{6}", figure.svg.replace(figure.alt, ""))
+    assert not re.search('(?:fill|stroke)="(?!currentColor|none)', figure.svg)
+
+
+@pytest.mark.parametrize("name", ["log lines", "stacked", "bars"])
+def test_the_readers_matplotlib_is_left_alone(name):
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
+        before = dict(matplotlib.rcParams)
+        assert MAKERS[name]().svg == made(name).svg
+        assert dict(matplotlib.rcParams) == before
 
 
 def test_every_text_lies_inside_the_figure(figure):
@@ -276,8 +301,14 @@ def test_stacked_bars_add_up():
 def test_segments_are_as_long_as_their_values():
     table = pd.DataFrame([[1.0, 3.0]], index=["m"], columns=["res conv", "x"])
     tree = root(draw.stacked_bars(table, "M", patterns=False))
-    a, b = [float(e.get("width")) for e in tree.iter(SVG + "rect") if e.get("class") == "segment"]
+    boxes = [e[0].get("d") for e in tree.iter() if e.get("class") == "segment"]
+    xs = [[float(x) for x in re.findall(r"[ML] (\S+) ", d)] for d in boxes]
+    a, b = [max(x) - min(x) for x in xs]
     assert b == pytest.approx(3 * a, abs=0.05)
+
+
+def test_words_are_shown_as_they_are():
+    assert {"<0.12345> $x_1$ & é", "$a", "_b$"} <= {w for w, *_ in texts(made("signs"))}
 
 
 @pytest.mark.parametrize(
@@ -306,6 +337,24 @@ def test_lines_tell_their_values():
     assert marked(made("log lines"), "series") == 9
     many = pd.DataFrame({"loss": [1 / (i + 1) for i in range(30)]})
     assert "lowest 0.03333 at 29" in draw.lines(many, "step", "loss").alt
+
+
+def test_long_lines_have_few_markers():
+    few, many = (pd.DataFrame({"SNR": np.geomspace(1e3, 1e-5, n)}) for n in (5, 1000))
+    assert count_markers(draw.lines(few, "step", "SNR", log_y=True)) == 5
+    figure = draw.lines(many, "step", "SNR", log_y=True)
+    assert 5 < count_markers(figure) <= 12
+    assert {"10", "0.001", "0", "800"} <= {words for words, *_ in texts(figure)}
+
+
+def count_markers(figure: draw.Figure) -> int:
+    series = [e for e in root(figure).iter() if e.get("class") == "series"]
+    return sum(len(list(e.iter(SVG + "use"))) for e in series)
+
+
+def test_ticks_are_plain_numbers():
+    words = [w for w, *_ in texts(draw.lines(curves(1), "pixels", "ms", log_x=True))]
+    assert {"256", "512", "768", "1,024"} <= set(words)
 
 
 def test_lines_skip_gaps():

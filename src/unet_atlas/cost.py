@@ -204,12 +204,16 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 class _FusedAttention(TorchFunctionMode):
-    """Replaces scaled_dot_product_attention by one kernel that writes its output only."""
+    """Replaces scaled_dot_product_attention by one kernel that writes its output only.
+
+    The kernel writes in the layout of its queries, so that joining the heads copies nothing.
+    """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.scaled_dot_product_attention:
             query, _, value = args[:3]
-            return query.new_empty((*query.shape[:-1], value.shape[-1]))
+            shape = (*query.shape[:-1], value.shape[-1])
+            return torch.empty_like(query) if shape == query.shape else query.new_empty(shape)
         return func(*args, **(kwargs or {}))
 
 

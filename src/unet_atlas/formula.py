@@ -57,6 +57,23 @@ def macs(
     return +result
 
 
+def transformer_block(
+    config: Mapping[str, Any], level: int, latent: tuple[int, int], batch: int = 1, tokens: int = 77
+) -> tuple[int, Counter[str]]:
+    """The price of one transformer block at a level: its parameters, and its MACs by operation.
+
+    Args:
+        latent: height and width at level 0; the block works at 1 / 2^level of them.
+    """
+    shape = _Shape(config, batch, tokens, 4 * config["block_out_channels"][0])
+    width, area = config["block_out_channels"][level], latent[0] * latent[1] // 4**level
+    terms = shape.block(width, shape.context[level], area)
+    priced: Counter[str] = Counter()
+    for operation, _, n in terms:
+        priced[operation] += n
+    return sum(n for _, n, _ in terms), +priced
+
+
 Term = tuple[str, int, int]  # operation, parameters, MACs
 
 

@@ -12,7 +12,10 @@ BLOCKS = {
     "light": CSS.split(":root {")[1].split("}")[0],
     "dark": CSS.split('html[data-theme="dark"] {')[1].split("}")[0],
 }
-FILLS = ("conv", "attn-self", "attn-cross", "ff", "proj", "embed", "other")
+FILLS = (
+    *("conv", "conv-other", "proj", "qkv", "attn-self", "attn-cross", "ff", "embed", "other"),
+    *(f"series-{i}" for i in range(1, 7)),
+)
 
 
 def colours(theme: str) -> dict[str, str]:

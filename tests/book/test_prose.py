@@ -1,4 +1,4 @@
-"""Every number that stands in a chapter's prose is glued from the run or named in a proved claim."""
+"""Every number in a chapter's prose is glued from the run or named in a proved claim."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ CHAPTERS = sorted(p for p in BOOK.rglob("*.md") if "kernelspec" in p.read_text("
 # Names with a digit in them: models, parts of the U, standards, programs. Not measurements.
 NAMES = re.compile(
     r"""
-    (?:Stable\ Diffusion|SD|sd)[ -]?v?\d(?:\.[\dx]+)?(?:(?:-base|-v|-unclip-[hl])\b|\ ?\(768-v\))?
-    | \bv?[12]\.[0-5x](?:[–-](?:[12]\.)?[0-5x])?(?:-(?:base|v|unclip-[hl])\b)?
+    (?:Stable\ Diffusion|SD|sd)[ -]?v?\d(?:\.[\dx]+)?
+      (?:(?:,\ |\ and\ |\ or\ |\ to\ |–|/)v?[12]\.[0-5x](?![\d.]))*
+      (?:(?:-base|-v|-unclip-[hl])\b|\ ?\(768-v\))?
+    | \b(?:v[12]\.[0-5x](?!\d)|[12]\.[0-5](?=-(?:base|v|unclip-[hl])\b))
+      (?:[–-](?:base|v|unclip-[hl])\b)?
     | \bSD\ ?[12]\b | \bSDXL(?:\ 0\.9|\ (?:base|refiner)?(?:-| )?1\.0)?
-    | ViT-\w+/\d+ | \bCLIP[ -]ViT\S* | \b[HABL]\d{2,3}\b | \b(?:DownBlock|UpBlock|Block|Transformer|UNet)2D\w*
-    | \b(?:level|levels|stage|stages|down|up|Exercise|Table|Figure|Part|depth|depths|issue|discussion|PR)\s\#?\d+(?:(?:,\ |\ and\ |\ to\ |–)\d+)*
+    | ViT-\w+/\d+ | \bCLIP[ -]ViT\S* | \b[HABL]\d{2,3}\b
+    | \b(?:DownBlock|UpBlock|Block|Transformer|UNet)2D\w*
+    | \b(?:level|levels|stage|stages|down|up|depth|depths|Exercise|Table|Figure|Part)
+      \s\d+(?:(?:,\ |\ and\ |\ to\ |–)\d+)*
+    | \b(?:issue|discussion|PR)\s\#?\d+
     | \bfp(?:32|16|8)\b | \bbf16\b | \bint8\b | \btf32\b | \bLAION-\dB(?:-en)?\b | laion2B\S*
     | \b[Vv]?1\b(?=\ (?:checkpoints|models))
-    | \bPython\ 3\.\d+ | \btorch(?:info|vision|profile)?\ [\d.]+ | \bdiffusers\ (?:[<>=≥≤]+\ ?)?[\d.]+(?:–[\d.]+)? | \bfvcore\ \S+
+    | \bPython\ 3\.\d+ | \b(?:torch(?:info|vision|profile)?|fvcore)\ [\d.]+
+    | \bdiffusers\ (?:[<>=≥≤]+\ ?)?\d[\d.]+(?:(?:–|\ to\ )\d[\d.]+)?
     | \b(?:19|20)\d\d\b | \bApache-2\.0 | \bCC\ BY\ 4\.0 | \bC4\b | \barXiv[ :]\S+ | \bCOCO-?\d+k?
     | \bOkabe\S* | \bx[_]?[0tT]\b
     """,
@@ -57,7 +64,7 @@ def claims(text: str) -> str:
     for cell in re.findall(
         r"^```\{code-cell\}.*?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE
     ):
-        code = re.sub(r"\A(?:---\n.*?\n---\n|(?::\w.*\n)+)", "", cell, flags=re.DOTALL)
+        code = re.sub(r"\A(?:---\n.*?\n---\n|(?::\w[^\n]*\n)+)", "", cell, flags=re.DOTALL)
         for node in ast.walk(ast.parse(code)):
             if (
                 isinstance(node, ast.Call)

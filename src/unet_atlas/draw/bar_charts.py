@@ -6,13 +6,15 @@ import math
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 
 from unet_atlas.draw import mpl, svg
 from unet_atlas.draw.palette import Mark, marks
 from unet_atlas.draw.svg import SMALL, TEXT, WIDTH, Figure, amount, text_width
 from unet_atlas.errors import AtlasError
 
-BAR, PITCH, SWATCH, LEGEND_ROW = 14.0, 49.0, 18.0, 17.5
+BAR, PITCH, SWATCH, LEGEND_ROW = 14.0, 48.0, 18.0, 15.5
+NAME, TOP, VALUE = 14.0, 18.0, 42.5  # from one stacked bar's place: its name, box and values
 SIDE_LABEL, LINE = 130.0, 13.5  # names beside plain bars: their most width, and a line of them
 
 
@@ -42,23 +44,24 @@ def stacked_bars(
     names = [svg.fit(str(c), WIDTH - SWATCH) for c in table.columns]
     columns = int((WIDTH + 13) // (SWATCH + max(map(text_width, names)) + 13)) or 1
     used = int((table > 0).any().sum())
-    height = PITCH * len(table) + 8 + LEGEND_ROW * math.ceil(used / columns)
+    height = PITCH * len(table) + 10 + LEGEND_ROW * math.ceil(used / columns)
     heading, fig, ax = mpl.sheet(height, title, _units(unit, share))
     fig.set_layout_engine("none")
     ax.set(position=(0, 0, 1, height / (72 * fig.get_figheight())))
     ax.set(xlim=(0, WIDTH / scale), ylim=(height, 0))
     ax.set_axis_off()
 
-    _segments(ax, shown, names, patterns)
+    boxes = _segments(ax, shown, patterns)
     for i, (label, row) in enumerate(shown.iterrows()):
-        ax.text(0, PITCH * i + 17, svg.fit(str(label), WIDTH))
-        at = (row.sum() + 5 / scale, PITCH * i + 21 + BAR - 3)
+        ax.text(0, PITCH * i + NAME, svg.fit(str(label), WIDTH))
+        at = (row.sum() + 5 / scale, PITCH * i + TOP + BAR - 3)
         ax.text(*at, ends[i], weight="bold")
-        _values(ax, list(row), PITCH * i + 21 + BAR + 10.5, scale, share)
+        _values(ax, list(row), PITCH * i + VALUE, scale, share)
     em = {"handlelength": 13 / TEXT, "handletextpad": 5 / TEXT, "columnspacing": 13 / TEXT}
-    top = (0, PITCH * len(table) + 6)
-    ax.legend(loc="upper left", bbox_to_anchor=top, bbox_transform=ax.transData, ncols=columns,
-              handleheight=0.9, labelspacing=0.32, **em)  # fmt: skip
+    top = (0, PITCH * len(table) + 8)
+    ax.legend(boxes.values(), [names[j] for j in boxes], ncols=columns, loc="upper left",
+              bbox_to_anchor=top, bbox_transform=ax.transData, handleheight=0.9,
+              labelspacing=0.32, **em)  # fmt: skip
     return mpl.finish(heading, fig, _stacked_alt(table, unit, title), title or "Stacked bars")
 
 
@@ -82,11 +85,18 @@ def bars(data: pd.Series | pd.DataFrame, unit: str, title: str | None = None) ->
         patch.set(gid="bar", clip_on=False)
     ax.bar_label(drawn, shown, padding=4)
     ax.axvline(0, color=mpl.INK, linewidth=0.8, clip_on=False)
-    ax.set_yticks(range(len(names)), ["\n".join(rows) for rows in wrapped], fontsize=TEXT)
     ax.set(ylim=(len(names) - 0.5, -0.5), xmargin=0)
     ax.autoscale(axis="x")
     ax.spines.bottom.set_visible(False)
     ax.xaxis.set_visible(False)
+    ax.yaxis.set_visible(False)
+    beside = max((text_width(s) for s in shown if s.startswith("−")), default=0) + 8
+    for i, rows in enumerate(wrapped):
+        for j, words in enumerate(rows):
+            at = (-beside, LINE * ((len(rows) - 1) / 2 - j))
+            ax.annotate(words, (0, i), at, ("axes fraction", "data"), "offset points",
+                        ha="right", va="center_baseline")  # fmt: skip
+    fig.draw_without_rendering()  # the layout needs two passes to settle; saving is the second
     return mpl.finish(heading, fig, _bars_alt(names, shown, unit, title), title or "Bars")
 
 
@@ -116,17 +126,19 @@ def _bar_marks(names: list[str]) -> list[Mark]:
     return look if operations else marks(["bars"]) * len(names)
 
 
-def _segments(ax: Axes, shown: pd.DataFrame, names: list[str], patterns: bool) -> None:
-    """The boxes of all bars; a segment that no bar has is left out, of the legend as well."""
-    left = shown.cumsum(axis=1) - shown
+def _segments(ax: Axes, shown: pd.DataFrame, patterns: bool) -> dict[int, BarContainer]:
+    """The boxes of all bars by column; a column without any is left out."""
+    left, drawn = shown.cumsum(axis=1) - shown, {}
     for j, mark in enumerate(marks([str(c) for c in shown.columns])):
         rows = [i for i, value in enumerate(shown.iloc[:, j]) if value > 0]
         if rows:
-            drawn = ax.barh([PITCH * i + 21 + BAR / 2 for i in rows], shown.iloc[rows, j], BAR,
-                            left.iloc[rows, j], color=mark.fallback, label=names[j],
-                            hatch=mark.hatch if patterns else None)  # fmt: skip
-            for patch in drawn:
+            drawn[j] = ax.barh(
+                [PITCH * i + TOP + BAR / 2 for i in rows], shown.iloc[rows, j], BAR,
+                left.iloc[rows, j], color=mark.fallback, hatch=mark.hatch if patterns else None,
+            )  # fmt: skip
+            for patch in drawn[j]:
                 patch.set_gid("segment")
+    return drawn
 
 
 def _values(ax: Axes, row: list[float], y: float, scale: float, share: bool) -> None:

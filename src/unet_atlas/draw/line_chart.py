@@ -14,7 +14,8 @@ from unet_atlas.draw.palette import marks
 from unet_atlas.draw.svg import Figure, amount
 from unet_atlas.errors import AtlasError
 
-PLOT_HEIGHT, LABEL_STEP, MOST_LABEL, MOST_MARKERS = 235.0, 13.0, 122.0, 12
+PLOT_HEIGHT, LABEL_STEP, MOST_MARKERS = 235.0, 13.0, 12
+MOST_LABEL, MOST_X_LABEL = 122.0, 280.0
 
 
 @mpl.in_house_style
@@ -37,7 +38,7 @@ def lines(
     heading, fig, ax = mpl.sheet(height, title, y_label)
     ax.grid(axis="y")
     _axes(ax, values, x_names, log_x, log_y)
-    ax.set_xlabel(x_label, alpha=0.8)
+    ax.set_xlabel(svg.fit(x_label, MOST_X_LABEL), alpha=0.8)
     ends = _curves(ax, values)
     fig.draw_without_rendering()  # lays the axes out, so that distances are known
     _apart(ax)
@@ -77,11 +78,13 @@ def _axes(
     ax.update_datalim([(xs[0], low), (xs[-1], high)])
     ax.margins(x=0.025)
     ax.autoscale(axis="x")
-    if not log_y:
+    if log_y:
+        low, high = low / 1.1, high * 1.1
+    else:
         room = (abs(low) or 1.0) / 2 if low == high else 0.0
         low, high = 0.0 if 0 < low < 0.4 * high else low - room, high + room
     y_ticks = _ticks(low, high, log_y)
-    limits = (low / 1.1, high * 1.1) if log_y else (y_ticks[0], y_ticks[-1])
+    limits = (low, high) if log_y else (y_ticks[0], y_ticks[-1])
     y_ticks = [t for t in y_ticks if limits[0] <= t <= limits[1]]
     ax.set_yticks(y_ticks, [amount(t, 5) for t in y_ticks])
     ax.set_ylim(*limits)
@@ -119,7 +122,7 @@ def _apart(ax: Axes) -> None:
     for label in ax.get_xticklabels():
         box = label.get_window_extent()
         label.set_visible(box.x0 >= free)
-        free = box.x1 + 5 if label.get_visible() else free
+        free = box.x1 + 3 if label.get_visible() else free
 
 
 def _spread(ends: list[Annotation]) -> None:

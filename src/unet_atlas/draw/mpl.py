@@ -20,16 +20,26 @@ from unet_atlas.draw.svg import SMALL, TEXT, WIDTH, Figure
 INK, PAPER = "#010203", "#fcfdfe"  # stand for the page's text colour and its background
 CSS = {m.fallback: m.colour for m in (*OPERATIONS.values(), MUTED, *SERIES)}
 CSS |= {INK: "currentColor", PAPER: "var(--ua-paper, #ffffff)"}
+GAP = 6.0  # between the heading and the plot
 FAINT = {"alpha": 0.8, "fontsize": SMALL}
 INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 UNFRAMED = ("axes.spines.top", "axes.spines.left", "axes.spines.right")
-HOUSE = {
-    **dict.fromkeys((*INKED, "grid.color"), INK),
-    **dict.fromkeys(UNFRAMED, False),
-    **{"svg.fonttype": "none", "svg.hashsalt": "unet-atlas", "hatch.color": PAPER},
-    **{"font.size": TEXT, "axes.labelsize": SMALL, "xtick.labelsize": SMALL},
-    **{"ytick.labelsize": SMALL, "ytick.major.size": 0, "grid.alpha": 0.16, "axes.axisbelow": True},
-    **{"legend.frameon": False, "legend.borderpad": 0, "legend.borderaxespad": 0},
+HOUSE = dict.fromkeys((*INKED, "grid.color"), INK) | dict.fromkeys(UNFRAMED, False)
+HOUSE |= {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unet-atlas",
+    "text.parse_math": False,
+    "font.size": TEXT,
+    "axes.labelsize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "ytick.major.size": 0,
+    "grid.alpha": 0.16,
+    "axes.axisbelow": True,
+    "hatch.color": PAPER,
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
 }
 # Around each plotting function: the house's settings there, whatever the reader's are elsewhere.
 in_house_style = style.context(["default", HOUSE])
@@ -38,7 +48,7 @@ in_house_style = style.context(["default", HOUSE])
 def sheet(height: float, title: str | None, note: str) -> tuple[list[str], Sheet, Axes]:
     """Title and note, and below them axes that share ``height`` units with all their labels."""
     heading, top = svg.heading(title, note)
-    total = top + height
+    total = top + GAP + height
     fig = Sheet((WIDTH / 72, total / 72), dpi=72, layout="constrained")
     fig.get_layout_engine().set(rect=(0, 0, 1, height / total), w_pad=0.02, h_pad=0.04)
     return heading, fig, fig.add_subplot()
@@ -52,16 +62,26 @@ def finish(heading: list[str], fig: Sheet, alt: str, name: str) -> Figure:
     body = page.getvalue().split("</style>\n </defs>", 1)[1].rsplit("</svg>", 1)[0]
     for pattern, new in (
         (r"(?s)<!--.*?-->|<clipPath.*?</clipPath>|<g id=\"[^\"]*\"/>", ""),
-        (r" (clip-path|transform)=\"(url|rotate)\([^\"]*\"| font-family: [^;\"]*;|xlink:", ""),
-        (r"<g id=\"([a-z]+)\">", r'<g class="\1">'),
-        (r"<g id=\"[^\"]*\">", "<g>"),
-        (r"(id=\"|url\(#|href=\"#)", rf"\1{svg.ID}-"),
-        (r" fill=\"(#\w+)\"", r' style="fill: \1"'),
-        (r"#[0-9a-f]{6}\b", lambda m: CSS.get(m[0], m[0])),
-        (r"\d+\.\d{3,}", lambda m: svg.num(float(m[0]))),
         (r"\s*\n\s*", " "),
         (r"> <", "><"),
+        (r"<[^>]*>", _tag),
     ):
         body = re.sub(pattern, new, body)
     group = f'<g stroke-linejoin="round">{body}</g>'
     return svg.finish([*heading, group], fig.get_figheight() * 72, alt, name)
+
+
+def _tag(found: re.Match[str]) -> str:
+    """One tag of matplotlib's, made to live on a page (the words between tags are left alone)."""
+    tag = found[0]
+    for pattern, new in (
+        (r" (clip-path|transform)=\"(url|rotate)\([^\"]*\"| font-family: [^;\"]*;|xlink:", ""),
+        (r"^<g id=\"([a-z]+)\">", r'<g class="\1">'),
+        (r"^<g id=\"[^\"]*\">", "<g>"),
+        (r"(id=\"|url\(#|href=\"#)", rf"\1{svg.ID}-"),
+        (r" fill=\"(#\w+)\"", r' style="fill: \1"'),
+        (r"#[0-9a-f]{6}\b", lambda m: CSS.get(m[0], m[0])),
+        (r"\d+\.\d{3,}", lambda m: svg.num(float(m[0]))),
+    ):
+        tag = re.sub(pattern, new, tag)
+    return tag

@@ -1,0 +1,322 @@
+"""The rest of the pipeline: text encoders, image encoder, VAE and scheduler, from the catalogue.
+
+Book: *The pipeline*. Upstream: transformers ``models/clip``, diffusers ``autoencoder_kl.py`` and
+``schedulers``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+from unet_atlas.anatomy import stages, total_params
+from unet_atlas.build import VAE_FACTOR, build_unet, example_inputs
+from unet_atlas.catalog import Model, Part
+from unet_atlas.cost import count
+from unet_atlas.errors import AtlasError
+from unet_atlas.tables import depth_text, heads_text, millions
+
+TEXT_TOKENS = 77
+SIDES = ("down", "mid", "up")
+NBSP, BREAK = "\u00a0", "\u200b"  # no line break here; a line may break here
+CLASSES = {
+    "CLIPTextModel": (CLIPTextModel, CLIPTextConfig),
+    "CLIPTextModelWithProjection": (CLIPTextModelWithProjection, CLIPTextConfig),
+    "CLIPVisionModelWithProjection": (CLIPVisionModelWithProjection, CLIPVisionConfig),
+}
+SCHEDULERS = {
+    c.__name__: c for c in (DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler)
+}
+EXTRA = {
+    "UNet in: pooled text": "pooled text",
+    "UNet in: size numbers": "size numbers",
+    "UNet in: class": "class",
+}
+FLOW = (  # what live_shapes() may return, in the order in which a pipeline makes it
+    "token ids",
+    "text states 1",
+    "text states 2",
+    "pooled text",
+    "picture for the image encoder",
+    "image embedding",
+    "UNet in: latent",
+    "UNet in: time step",
+    "UNet in: text",
+    "UNet in: pooled text",
+    "UNet in: size numbers",
+    "UNet in: class",
+    "UNet out",
+    "guided prediction",
+    "next latent",
+    "picture",
+)
+
+
+def build_component(part: Part, device: str | torch.device = "meta") -> nn.Module:
+    """A text encoder, image encoder or VAE of the catalogue, with random weights.
+
+    Raises:
+        AtlasError: the part is a scheduler or normalizer, which has no network to build.
+    """
+    config = {k: list(v) if isinstance(v, tuple) else v for k, v in part.config.items()}
+    with torch.device(device):
+        if part.class_name == "AutoencoderKL":
+            return AutoencoderKL(**config).eval()
+        if part.class_name in CLASSES:
+            network, config_class = CLASSES[part.class_name]
+            return network(config_class(**config)).eval()
+    raise AtlasError(
+        f"{part.id} is a {part.class_name}, which has no network; take an encoder or a VAE."
+    )
+
+
+def networks(model: Model, device: str | torch.device = "meta") -> dict[str, nn.Module]:
+    """All networks of a model's pipeline by name: text encoders, image encoder, UNet, VAE."""
+    parts = {f"text encoder {p.id}": p for p in model.text_encoders}
+    if model.image_encoder is not None:
+        parts[f"image encoder {model.image_encoder.id}"] = model.image_encoder
+    built = {name: build_component(part, device) for name, part in parts.items()}
+    return {
+        **built,
+        "UNet": build_unet(model.id, device),
+        "VAE": build_component(model.vae, device),
+    }
+
+
+def component_params(model: Model) -> dict[str, int]:
+    """Parameters of each network of a model's pipeline."""
+    return {name: total_params(network) for name, network in networks(model).items()}
+
+
+def text_macs(part: Part, batch: int = 1) -> int:
+    """MACs of encoding one prompt of 77 tokens."""
+    encoder = build_component(part)
+    ids = torch.zeros(batch, TEXT_TOKENS, dtype=torch.long, device="meta")
+    return _count(encoder, {"input_ids": ids})
+
+
+def decode_macs(vae: Part, resolution: int, batch: int = 1) -> int:
+    """MACs of decoding latents to images of this resolution in pixels."""
+    decoder = build_component(vae)
+    side = resolution // VAE_FACTOR
+    latents = torch.zeros(batch, vae.config["latent_channels"], side, side, device="meta")
+    return _count(decoder.decode, {"z": latents})
+
+
+def build_scheduler(part: Part) -> Any:
+    """The scheduler that a model ships, with the keys that its class knows.
+
+    Published files carry leftovers of other classes (DDIM's of SD 2 has ``skip_prk_steps``, a key
+    of PNDM); diffusers ignores them, and so does this function.
+
+    Raises:
+        AtlasError: the part is a network.
+    """
+    if part.class_name not in SCHEDULERS:
+        raise AtlasError(f"{part.id} is a {part.class_name}, which is no scheduler; take one.")
+    scheduler = SCHEDULERS[part.class_name]
+    known = inspect.signature(scheduler.__init__).parameters
+    return scheduler(**{k: v for k, v in part.config.items() if k in known})
+
+
+def time_steps(part: Part, steps: int = 50) -> tuple[int, ...]:
+    """The time steps at which sampling in so many steps calls the UNet, from noise to picture.
+
+    PNDM without its Runge-Kutta start visits its second time step twice: one call more than steps.
+    """
+    scheduler = build_scheduler(part)
+    scheduler.set_timesteps(steps)
+    return tuple(int(t) for t in scheduler.timesteps)
+
+
+def live_shapes(
+    model: Model, batch: int = 1, resolution: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of what flows through a pipeline in one guided step, keyed by :data:`FLOW`.
+
+    Every network runs once, on ``meta``, and is fed what the one before it returned. Guidance
+    stacks the empty and the real prompt, so whatever enters the UNet has a batch of ``2 · batch``.
+
+    Args:
+        batch: pictures at once.
+        resolution: pixels a side; by default the model's own.
+    """
+    nets = networks(model)
+    with torch.no_grad():
+        made = {**_text(model, nets, batch), **_image(model, nets, batch)}
+        made |= _unet(model, nets["UNet"], made, batch, resolution or model.resolution)
+        scheduler = build_scheduler(model.scheduler)
+        scheduler.set_timesteps(50)
+        first, (without, with_text) = scheduler.timesteps[0], made["UNet out"].chunk(2)
+        made["guided prediction"] = without + 7.5 * (with_text - without)
+        latent = scheduler.scale_model_input(torch.zeros_like(without), first)
+        made["next latent"] = scheduler.step(made["guided prediction"], first, latent).prev_sample
+        made["picture"] = nets["VAE"].decode(made["next latent"]).sample
+    return {name: tuple(made[name].shape) for name in FLOW if name in made}
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """``1×4×64×64``, with a place to break the line before the height and the width."""
+    sizes = [str(n) for n in shape]
+    return "×".join(sizes) if len(sizes) < 4 else "×".join([*sizes[:2], BREAK + sizes[2], sizes[3]])
+
+
+def flow_chart(
+    shapes: Mapping[str, tuple[int, ...]],
+) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
+    """Boxes and arrows for :func:`unet_atlas.draw.flow`, from a text-to-image model's shapes."""
+    size = {name: " × ".join(map(str, shape)) for name, shape in shapes.items()}
+    extra = [f"{name} {size[key]}" for key, name in EXTRA.items() if key in size]
+    boxes = [
+        ("Noise", size["next latent"]),
+        ("Prompt", f"{size['token ids']} token ids"),
+        ("Text encoder", "once, for the prompt and for the empty one"),
+        ("UNet", "; ".join(["one call for both prompts", *extra])),
+        ("Guidance", "what the prompt changes, made larger"),
+        ("Scheduler", "one step towards less noise"),
+        ("VAE decoder", "once, after the last step"),
+        ("Picture", size["picture"]),
+    ]
+    arrows = [
+        ("Prompt", "Text encoder", ""),
+        ("Text encoder", "UNet", size["UNet in: text"]),
+        ("Noise", "UNet", size["UNet in: latent"]),
+        ("UNet", "Guidance", size["UNet out"]),
+        ("Guidance", "Scheduler", size["guided prediction"]),
+        ("Scheduler", "UNet", "next latent"),
+        ("Scheduler", "VAE decoder", size["next latent"]),
+        ("VAE decoder", "Picture", ""),
+    ]
+    return boxes, arrows
+
+
+def idle_params(model: Model) -> dict[str, int]:
+    """Parameters of each text encoder that have no path to anything the UNet receives.
+
+    Found with gradients on ``meta``: what the UNet receives is summed, and a weight that the
+    backward pass does not reach is idle.
+    """
+    nets = networks(model)
+    made = _text(model, nets, 1)
+    sum(t.sum() for name, t in made.items() if name != "token ids").backward()
+    return {
+        part.id: sum(
+            p.numel() for p in nets[f"text encoder {part.id}"].parameters() if p.grad is None
+        )
+        for part in model.text_encoders
+    }
+
+
+def at_a_glance(model: Model) -> dict[str, str]:
+    """What a reader wants to know first about a model: one column of the book's first table.
+
+    MACs are those of one forward pass of the UNet for one picture of the model's own resolution,
+    attention products included.
+    """
+    unet = build_unet(model.id)
+    rows = [s for s in stages(unet) if s.level is not None]
+    depths = {s.key: depth_text(s).replace(" ", NBSP) for s in rows}
+    blocks = {k: " | ".join(d for key, d in depths.items() if key.startswith(k)) for k in SIDES}
+    heads = dict.fromkeys(heads_text(s).replace(" ", NBSP) for s in rows if s.heads)
+    return {
+        "levels": str(len({s.level for s in rows})),
+        "blocks, down": blocks["down"],
+        "blocks, middle": blocks["mid"],
+        "blocks, up": blocks["up"],
+        "heads × dim": ", ".join(heads),
+        "context": str(unet.config.cross_attention_dim),
+        "text encoders": " + ".join(p.id for p in model.text_encoders),
+        "picture": f"{model.resolution} × {model.resolution}",
+        "parameters": millions(total_params(unet)),
+        "GMACs": f"{count(unet, model.resolution).total / 1e9:,.1f}",
+        "predicts": {"epsilon": "noise (ε)", "v_prediction": "velocity (v)"}[
+            model.training.objective
+        ],
+    }
+
+
+def pipeline_macs(model: Model, steps: int = 50, guided: bool = True) -> dict[str, int]:
+    """MACs of one picture at the model's resolution, by component; FLOPs = 2 × MACs.
+
+    Attention products included. The prompt is encoded once; with guidance every call of the UNet
+    is a batch of two (a second encoding, of the empty prompt, is left out).
+    """
+    calls = len(time_steps(model.scheduler, steps))
+    unet = count(build_unet(model.id), resolution=model.resolution, batch=2 if guided else 1)
+    return {
+        "text encoders": sum(text_macs(part) for part in model.text_encoders),
+        "UNet": calls * unet.total,
+        "VAE decoder": decode_macs(model.vae, model.resolution),
+    }
+
+
+def _text(model: Model, nets: Mapping[str, nn.Module], batch: int) -> dict[str, torch.Tensor]:
+    """Token ids and what the text encoders make of them: states (B, 77, D), pooled (B, 1280)."""
+    ids = torch.zeros(batch, TEXT_TOKENS, dtype=torch.long, device="meta")
+    made = {"token ids": ids}
+    for i, part in enumerate(model.text_encoders, start=1):
+        out = nets[f"text encoder {part.id}"](input_ids=ids, output_hidden_states=True)
+        # SDXL stops one layer early; SD 2's encoder is shipped without that layer
+        early = model.unet.config.get("addition_embed_type") == "text_time"
+        made[f"text states {i}"] = out.hidden_states[-2] if early else out.last_hidden_state
+        if "text_embeds" in out:
+            made["pooled text"] = out.text_embeds
+    return made
+
+
+def _image(model: Model, nets: Mapping[str, nn.Module], batch: int) -> dict[str, torch.Tensor]:
+    """unCLIP only: a picture (B, 3, 224, 224) and its embedding (B, 1024 or 768)."""
+    if model.image_encoder is None:
+        return {}
+    side = model.image_encoder.config["image_size"]
+    pixels = torch.zeros(batch, 3, side, side, device="meta")
+    out = nets[f"image encoder {model.image_encoder.id}"](pixel_values=pixels)
+    return {"picture for the image encoder": pixels, "image embedding": out.image_embeds}
+
+
+def _unet(
+    model: Model, unet: nn.Module, made: Mapping[str, torch.Tensor], batch: int, resolution: int
+) -> dict[str, torch.Tensor]:
+    """The UNet's inputs, filled with what the encoders made, and its output (2B, 4, h, w)."""
+    inputs = example_inputs(unet, resolution, batch=2 * batch)
+    states = [made[f"text states {i + 1}"] for i in range(len(model.text_encoders))]
+    inputs["encoder_hidden_states"] = torch.cat(states, dim=-1).repeat(2, 1, 1)
+    added = inputs.get("added_cond_kwargs", {})
+    if "text_embeds" in added:
+        added["text_embeds"] = made["pooled text"].repeat(2, 1)
+    if "image embedding" in made:  # beside it, as wide, the embedding of its noise level
+        inputs["class_labels"] = made["image embedding"].repeat(2, 2)
+    shown = {
+        "latent": inputs["sample"],
+        "time step": inputs["timestep"],
+        "text": inputs["encoder_hidden_states"],
+        "pooled text": added.get("text_embeds"),
+        "size numbers": added.get("time_ids"),
+        "class": inputs.get("class_labels"),
+    }
+    named = {f"UNet in: {name}": t for name, t in shown.items() if t is not None}
+    return {**named, "UNet out": unet(**inputs).sample}
+
+
+def _count(function: Any, inputs: Mapping[str, torch.Tensor]) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        function(**inputs)
+    return counter.get_total_flops() // 2
