@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 import torch
 
-from unet_atlas import components
+from unet_atlas import components, schedules
 from unet_atlas.anatomy import total_params
 from unet_atlas.catalog import Model, Part, get, models
 from unet_atlas.errors import AtlasError
@@ -128,14 +128,9 @@ def test_a_scheduler_is_no_network() -> None:
         components.build_component(get("sd-1.5").scheduler)
 
 
-def test_a_network_is_no_scheduler() -> None:
-    with pytest.raises(AtlasError, match="no scheduler"):
-        components.build_scheduler(get("sd-1.5").vae)
-
-
 @pytest.mark.parametrize("model", models(), ids=lambda m: m.id)
 def test_schedulers_keep_what_the_catalogue_says(model: Model) -> None:
-    scheduler = components.build_scheduler(model.scheduler)
+    scheduler = schedules.scheduler(model.scheduler)
     assert type(scheduler).__name__ == model.scheduler.class_name
     assert scheduler.config.prediction_type == model.training.objective
     assert (scheduler.config.beta_start, scheduler.config.beta_end) == (0.00085, 0.012)
@@ -145,7 +140,7 @@ def test_schedulers_keep_what_the_catalogue_says(model: Model) -> None:
 
 def test_noising_scheduler_of_unclip() -> None:
     part = get("sd-2.1-unclip-h").noising_scheduler
-    assert components.build_scheduler(part).config.beta_schedule == "squaredcos_cap_v2"
+    assert schedules.scheduler(part).config.beta_schedule == "squaredcos_cap_v2"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_noising_scheduler_of_unclip() -> None:
 )
 def test_pndm_calls_the_unet_once_more(model_id: str, calls: int) -> None:
     """As reported in diffusers issues 1106 and 9090."""
-    steps = components.time_steps(get(model_id).scheduler)
+    steps = schedules.timesteps(get(model_id).scheduler, 50)
     assert len(steps) == calls
     assert steps[0] == 981
     assert (steps[1] == steps[2]) == (calls == 51)

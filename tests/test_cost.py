@@ -59,8 +59,13 @@ def test_known_macs(model: str, latent: int, figures: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(
     ("model", "total"),
-    [("sd-1.5", 401.637), ("sd-2.1-base", 402.129), ("sd-2.1-v", 1074.553)]
-    + [("sdxl-base-1.0", 3380.618), ("sdxl-refiner-1.0", 3643.005)],
+    [
+        ("sd-1.5", 401.637),
+        ("sd-2.1-base", 402.129),
+        ("sd-2.1-v", 1074.553),
+        ("sdxl-base-1.0", 3380.618),
+        ("sdxl-refiner-1.0", 3643.005),
+    ],
 )
 def test_native_size_is_the_default(model: str, total: float) -> None:
     found = cost.count(build_unet(model))
@@ -172,7 +177,9 @@ def test_forward_failure_names_the_model(monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("shapes don't fit.\nlong trace")
 
     monkeypatch.setattr(unet, "forward", refuse)
-    with pytest.raises(AtlasError, match=r"tiny: the forward pass fails on a latent of 8 × 8: shap"):
+    with pytest.raises(
+        AtlasError, match=r"tiny: the forward pass fails on a latent of 8 × 8: shap"
+    ):
         cost.count(unet)
 
 

@@ -1,4 +1,4 @@
-"""The hook count: agreement with the dispatcher for every model, and arithmetic on single layers."""
+"""The hook count: agreement for every model, and arithmetic on single layers."""
 
 from __future__ import annotations
 

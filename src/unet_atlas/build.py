@@ -53,7 +53,11 @@ def load_unet(
             f"The folder '{home}' holds no .safetensors weights; save the UNet there first."
         )
     unet = UNet2DConditionModel.from_pretrained(
-        home, torch_dtype=dtype, use_safetensors=True, local_files_only=True
+        home,
+        torch_dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        low_cpu_mem_usage=False,  # else diffusers complains where accelerate is not installed
     )
     return unet.to(device).eval()
 

@@ -1,21 +1,15 @@
-"""The rest of the pipeline: text encoders, image encoder, VAE and scheduler, from the catalogue.
+"""The rest of the pipeline: text encoders, image encoder and VAE, and what flows between them.
 
-Book: *The pipeline*. Upstream: transformers ``models/clip``, diffusers ``autoencoder_kl.py`` and
-``schedulers``.
+Book: *The pipeline*. Upstream: transformers ``models/clip``, diffusers ``autoencoder_kl.py``.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
-from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
@@ -26,6 +20,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from unet_atlas import schedules
 from unet_atlas.anatomy import stages, total_params
 from unet_atlas.build import VAE_FACTOR, build_unet, example_inputs
 from unet_atlas.catalog import Model, Part
@@ -40,9 +35,6 @@ CLASSES = {
     "CLIPTextModel": (CLIPTextModel, CLIPTextConfig),
     "CLIPTextModelWithProjection": (CLIPTextModelWithProjection, CLIPTextConfig),
     "CLIPVisionModelWithProjection": (CLIPVisionModelWithProjection, CLIPVisionConfig),
-}
-SCHEDULERS = {
-    c.__name__: c for c in (DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler)
 }
 EXTRA = {
     "UNet in: pooled text": "pooled text",
@@ -120,32 +112,6 @@ def decode_macs(vae: Part, resolution: int, batch: int = 1) -> int:
     return _count(decoder.decode, {"z": latents})
 
 
-def build_scheduler(part: Part) -> Any:
-    """The scheduler that a model ships, with the keys that its class knows.
-
-    Published files carry leftovers of other classes (DDIM's of SD 2 has ``skip_prk_steps``, a key
-    of PNDM); diffusers ignores them, and so does this function.
-
-    Raises:
-        AtlasError: the part is a network.
-    """
-    if part.class_name not in SCHEDULERS:
-        raise AtlasError(f"{part.id} is a {part.class_name}, which is no scheduler; take one.")
-    scheduler = SCHEDULERS[part.class_name]
-    known = inspect.signature(scheduler.__init__).parameters
-    return scheduler(**{k: v for k, v in part.config.items() if k in known})
-
-
-def time_steps(part: Part, steps: int = 50) -> tuple[int, ...]:
-    """The time steps at which sampling in so many steps calls the UNet, from noise to picture.
-
-    PNDM without its Runge-Kutta start visits its second time step twice: one call more than steps.
-    """
-    scheduler = build_scheduler(part)
-    scheduler.set_timesteps(steps)
-    return tuple(int(t) for t in scheduler.timesteps)
-
-
 def live_shapes(
     model: Model, batch: int = 1, resolution: int | None = None
 ) -> dict[str, tuple[int, ...]]:
@@ -162,7 +128,7 @@ def live_shapes(
     with torch.no_grad():
         made = {**_text(model, nets, batch), **_image(model, nets, batch)}
         made |= _unet(model, nets["UNet"], made, batch, resolution or model.resolution)
-        scheduler = build_scheduler(model.scheduler)
+        scheduler = schedules.scheduler(model.scheduler)
         scheduler.set_timesteps(50)
         first, (without, with_text) = scheduler.timesteps[0], made["UNet out"].chunk(2)
         made["guided prediction"] = without + 7.5 * (with_text - without)
@@ -258,7 +224,7 @@ def pipeline_macs(model: Model, steps: int = 50, guided: bool = True) -> dict[st
     Attention products included. The prompt is encoded once; with guidance every call of the UNet
     is a batch of two (a second encoding, of the empty prompt, is left out).
     """
-    calls = len(time_steps(model.scheduler, steps))
+    calls = len(schedules.timesteps(model.scheduler, steps))
     unet = count(build_unet(model.id), resolution=model.resolution, batch=2 if guided else 1)
     return {
         "text encoders": sum(text_macs(part) for part in model.text_encoders),

@@ -211,7 +211,8 @@ class _FusedAttention(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.scaled_dot_product_attention:
-            query, _, value = args[:3]
+            given = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
+            query, value = given["query"], given["value"]
             shape = (*query.shape[:-1], value.shape[-1])
             return torch.empty_like(query) if shape == query.shape else query.new_empty(shape)
         return func(*args, **(kwargs or {}))

@@ -55,7 +55,8 @@ class _AttentionCounter(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.scaled_dot_product_attention:
-            query, key, value = args[:3]
+            given = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
+            query, key, value = given["query"], given["key"], given["value"]
             scores = query.shape[:-1].numel() * key.shape[-2]
             self.macs["attention"] += scores * (query.shape[-1] + value.shape[-1])
         return func(*args, **(kwargs or {}))

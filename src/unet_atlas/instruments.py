@@ -168,7 +168,7 @@ def dispatched_macs(function: Any, *args: Any, **kwargs: Any) -> int:
 def table_of(
     caption: str, data: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | None = None
 ) -> Table:
-    """A table of a plain frame; ``formats`` says how a column's values are shown (else: as text)."""
+    """A table of a plain frame; ``formats`` says how a column is shown, else as text."""
     known = formats or {}
     shown = pd.DataFrame({c: [known.get(c, str)(v) for v in data[c]] for c in data.columns})
     return Table("table", caption, shown, data)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_atlas.errors import AtlasError
+from unet_atlas.files import write_text
 from unet_atlas.tables import Table
 
 MAX_FILE_BYTES = 5_000_000
@@ -112,7 +113,7 @@ def save(record: Record, folder: Path) -> Path:
         raise AtlasError(f"The record can't be saved: {fault}.")
     plain = "".join(c if c.isalnum() else "-" for c in record.device.lower()).strip("-")
     file = folder / f"{record.experiment}-{plain}-{record.date}.json"
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_text(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return file
 
 

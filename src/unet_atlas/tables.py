@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -20,6 +21,7 @@ from unet_atlas.cost import Cost, Memory
 from unet_atlas.roles import OPERATIONS
 
 NONE = "–"
+INSIDE_A_QUANTITY = re.compile(r"(?<=[×→]) | (?=[×→])| (?=(?:M|MiB|GiB)\b)|(?<=level) (?=\d)")
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,12 @@ class Table:
     def _html_row(self, i: int, row: Sequence[str]) -> str:
         first, *rest = row
         cells = [
-            f'<td class="ua-diff">{_escape(v)}</td>'
+            f'<td class="ua-diff">{_cell(v)}</td>'
             if (i, j) in self.marked
-            else f"<td>{_escape(v)}</td>"
+            else f"<td>{_cell(v)}</td>"
             for j, v in enumerate(rest, start=1)
         ]
-        return f'<tr><th scope="row">{_escape(first)}</th>{"".join(cells)}</tr>'
+        return f'<tr><th scope="row">{_cell(first)}</th>{"".join(cells)}</tr>'
 
     def to_text(self) -> str:
         """For a terminal."""
@@ -325,3 +327,8 @@ def _config_text(value: Any) -> str:
 
 def _escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
+
+
+def _cell(value: Any) -> str:
+    """A cell's text for HTML: it may break after ≠ and commas, but not inside a quantity."""
+    return _escape(INSIDE_A_QUANTITY.sub("\u00a0", str(value)))
