@@ -76,6 +76,14 @@ def test_a_depth_printed_later_is_the_depth_asked_for(unets: dict, summaries: di
     assert tuple(map(instruments.parameter_column, asked)) == late
 
 
+def test_excerpt_moves_columns_together(summaries: dict) -> None:
+    lines = instruments.excerpt(summaries["sd-1.5"], 11, 13).splitlines()
+    assert lines == [
+        "│    └─CrossAttnDownBlock2D: 2-4   [1, 320, 32, 32]   --",
+        "│    │    └─ModuleList: 3-3   --   (recursive)",
+    ]
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_total_params_is_right(model: str, unets: dict, summaries: dict) -> None:
     assert summaries[model].total_params == total_params(unets[model])

@@ -110,6 +110,12 @@ def summarise(
     return torchinfo.summary(model, input_data=dict(inputs), device=device, depth=depth, verbose=0)
 
 
+def excerpt(summary: torchinfo.ModelStatistics, first: int, last: int) -> str:
+    """Lines ``first`` … ``last - 1`` of a printed summary, its wide columns moved together."""
+    lines = str(summary).splitlines()[first:last]
+    return "\n".join(re.sub(r"(?<=\S) {3,}", "   ", line) for line in lines)
+
+
 def mult_adds_by_rule(model: nn.Module, inputs: Mapping[str, Any]) -> Counter[str]:
     """torchinfo's mult-adds, rebuilt from its rule, by kind of layer.
 

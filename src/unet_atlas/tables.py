@@ -21,7 +21,10 @@ from unet_atlas.cost import Cost, Memory
 from unet_atlas.roles import OPERATIONS
 
 NONE = "–"
-INSIDE_A_QUANTITY = re.compile(r"(?<=[×→]) | (?=[×→])| (?=(?:M|MiB|GiB)\b)|(?<=level) (?=\d)")
+NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( (M|MiB|GiB|%))?|–|")
+INSIDE_A_QUANTITY = re.compile(
+    r"(?<=[×→≠]) | (?=[×→])| (?=(?:M|MiB|GiB)\b)|(?<=level) (?=\d)|(?<=down) (?=\d)|(?<=up) (?=\d)"
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,10 @@ class Table:
     def to_html(self) -> str:
         """An accessible HTML table: caption, column and row headers, marked cells."""
         caption = _escape(self.caption)
-        head = "".join(f'<th scope="col">{_escape(c)}</th>' for c in self.shown.columns)
+        head = "".join(
+            f'<th scope="col"{_class(self._of_numbers(j))}>{_escape(name)}</th>'
+            for j, name in enumerate(self.shown.columns)
+        )
         body = "".join(
             self._html_row(i, row) for i, row in enumerate(self.shown.itertuples(index=False))
         )
@@ -56,13 +62,16 @@ class Table:
 
     def _html_row(self, i: int, row: Sequence[str]) -> str:
         first, *rest = row
-        cells = [
-            f'<td class="ua-diff">{_cell(v)}</td>'
-            if (i, j) in self.marked
-            else f"<td>{_cell(v)}</td>"
-            for j, v in enumerate(rest, start=1)
-        ]
-        return f'<tr><th scope="row">{_cell(first)}</th>{"".join(cells)}</tr>'
+        cells = "".join(
+            f"<td{_class(self._of_numbers(j), (i, j) in self.marked)}>{_cell(value)}</td>"
+            for j, value in enumerate(rest, start=1)
+        )
+        return f'<tr><th scope="row">{_cell(first)}</th>{cells}</tr>'
+
+    def _of_numbers(self, j: int) -> bool:
+        """Whether a column holds nothing but numbers, which are set flush right."""
+        values = {str(v) for v in self.shown.iloc[:, j]}
+        return j > 0 and all(map(NUMBER.fullmatch, values)) and bool(values - {"", NONE})
 
     def to_text(self) -> str:
         """For a terminal."""
@@ -327,6 +336,11 @@ def _config_text(value: Any) -> str:
 
 def _escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
+
+
+def _class(number: bool, differs: bool = False) -> str:
+    names = " ".join(n for n, on in (("ua-num", number), ("ua-diff", differs)) if on)
+    return f' class="{names}"' if names else ""
 
 
 def _cell(value: Any) -> str:

@@ -154,7 +154,7 @@ def _needed(stage: Stage, differs: frozenset[str]) -> float:
     layers = 45 + 5.2 * min(max(stage.depths, default=0), 12)
     heads = text_width(_heads(stage, differs), SMALL)
     none = 15 + text_width("no attention ≠", SMALL) if not stage.depths else 0
-    return max(top, layers, heads, none) + 2 * PAD
+    return max(top, layers, heads, none) + 2 * PAD + 0.5  # so that rounding never cuts a word
 
 
 def _label(stage: Stage, differs: frozenset[str]) -> tuple[str, str]:
