@@ -113,7 +113,7 @@ def summarise(
 def excerpt(summary: torchinfo.ModelStatistics, first: int, last: int) -> str:
     """Lines ``first`` … ``last - 1`` of a printed summary, its wide columns moved together."""
     lines = str(summary).splitlines()[first:last]
-    return "\n".join(re.sub(r"(?<=\S) {3,}", "   ", line) for line in lines)
+    return "\n".join(re.sub(r"(?<=\S) {5,}", "   ", line) for line in lines)
 
 
 def mult_adds_by_rule(model: nn.Module, inputs: Mapping[str, Any]) -> Counter[str]:
