@@ -32,6 +32,8 @@ TIMEOUT = 1800  # seconds for one measurement
 MODEL, LATENT = "sd-1.5", 64
 LIBRARIES = ("torch", "diffusers", "transformers")
 OLD_TORCHPROFILE = "0.0.4"
+ROW = ("tool", "version", "device", "model", "latent", "dtype", "macs", "true_macs", "ratio",
+       "params", "error", "seconds", "peak_memory_mib")  # fmt: skip
 Count = Callable[[nn.Module, tuple[Any, ...]], tuple[int, int | None]]  # → MACs, parameters
 
 
@@ -143,19 +145,19 @@ COUNTERS: dict[str, tuple[str, Count]] = {  # what is shown: (distribution, func
 }
 
 
-def measure(tool: str, device: str, model_id: str, latent: int, dtype: str) -> dict[str, Any]:
-    """One row: what this counter reports for one forward pass here."""
-    unet = build_unet(model_id, device, getattr(torch, dtype))
+def measure(tool: str, device: str, model: str, latent: int, dtype: str) -> dict[str, Any]:
+    """What this counter reports for one forward pass here."""
+    unet = build_unet(model, device, getattr(torch, dtype))
     inputs = example_inputs(unet, latent=latent)
-    model = Positional(unet, tuple(inputs)).eval()
+    wrapped = Positional(unet, tuple(inputs)).eval()
     start = time.perf_counter()
     try:
-        macs, params = COUNTERS[tool][1](model, tuple(inputs.values()))
+        macs, params = COUNTERS[tool][1](wrapped, tuple(inputs.values()))
         error = None if macs else "counts nothing"
     except Exception as failure:  # whatever a counter throws is its result
         macs, params, error = None, None, reason(failure)
     return {
-        "macs": macs,
+        "macs": macs or None,
         "params": params,
         "error": error,
         "seconds": round(time.perf_counter() - start, 1),
@@ -171,10 +173,7 @@ def reason(failure: Exception) -> str:
 
 
 def isolated(job: dict[str, Any], old: Path | None) -> dict[str, Any]:
-    """One measurement in a process of its own, with what identifies it."""
-    number = OLD_TORCHPROFILE if old else installed(COUNTERS[job["tool"]][0])
-    row = {**job, "version": (number or "not installed").partition("+")[0]}
-    row["model"] = row.pop("model_id")
+    """One measurement in a process of its own, as a row of the record."""
     paths = [str(old)] if old else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path[1:]])}
     command = [sys.executable, __file__, "--job", json.dumps(job)]
@@ -184,14 +183,29 @@ def isolated(job: dict[str, Any], old: Path | None) -> dict[str, Any]:
         )
         result = json.loads(run.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        result = {"macs": None, "error": f"no answer in {TIMEOUT} s"}
+        result = {"error": f"no answer in {TIMEOUT} s"}
     except (IndexError, ValueError):
-        result = {"macs": None, "error": f"the process ended with {run.returncode}"}
-    true = cost.count(build_unet(job["model_id"]), latent=job["latent"]).total
-    ratio = round(result["macs"] / true, 6) if result["macs"] else None
-    row = {**row, **result, "true_macs": true, "ratio": ratio}
-    print(row, flush=True)
-    return row
+        result = {"error": f"the process ended with {run.returncode}"}
+    number = OLD_TORCHPROFILE if old else installed(COUNTERS[job["tool"]][0])
+    true = cost.count(build_unet(job["model"]), latent=job["latent"]).total
+    made = row(job, number, result, true)
+    print(made, flush=True)
+    return made
+
+
+def row(
+    job: dict[str, Any], version: str | None, result: dict[str, Any], true: int
+) -> dict[str, Any]:
+    """One row of the record: the fields of ``ROW``, in that order; ``None`` where not measured."""
+    macs = result.get("macs")
+    known = {
+        **job,
+        **result,
+        "version": (version or "not installed").partition("+")[0],
+        "true_macs": true,
+        "ratio": round(macs / true, 6) if macs else None,
+    }
+    return {field: known.get(field) for field in ROW}
 
 
 def installed(name: str) -> str | None:
@@ -204,12 +218,12 @@ def installed(name: str) -> str | None:
 
 def jobs(old: Path | None) -> list[tuple[dict[str, Any], Path | None]]:
     """What is measured: every counter on meta and on the CPU, and one published figure."""
-    base = {"model_id": MODEL, "latent": LATENT, "dtype": "float32"}
+    base = {"model": MODEL, "latent": LATENT, "dtype": "float32"}
     both = [{"tool": t, "device": d, **base} for t in COUNTERS for d in ("meta", "cpu")]
     plan: list[tuple[dict[str, Any], Path | None]] = [(job, None) for job in both]
     if old:
         job = {"tool": "torchprofile", "device": "cpu", **base}
-        large = {**job, "model_id": "sdxl-base-1.0", "latent": 128, "dtype": "bfloat16"}
+        large = {**job, "model": "sdxl-base-1.0", "latent": 128, "dtype": "bfloat16"}
         plan += [({**job, "device": "meta"}, old), (job, old), (large, old)]
     return plan
 

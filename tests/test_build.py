@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from odd_configs import ODD
 from test_config import TINY, saved
 
-from unet_atlas import build, catalog, config
-from unet_atlas.errors import AtlasError
+from unet_atlas import build, catalog, config, cost
+from unet_atlas.errors import AtlasError, first_sentence
 
 
 @pytest.mark.parametrize("model", catalog.ids())
@@ -95,3 +96,31 @@ def test_a_config_of_the_catalogue_survives_a_file(tmp_path: Path) -> None:
     file = tmp_path / "refiner.json"
     file.write_text(json.dumps({"_class_name": part.class_name, **part.config}))
     assert config.resolve(file)[1] == config.resolve("sdxl-refiner-1.0")[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attention_head_dim": 64},  # heads of no width: ZeroDivisionError
+        {"transformer_layers_per_block": [[1], [1]], "layers_per_block": 2},  # IndexError
+        {"norm_eps": None},
+    ],
+)
+def test_what_diffusers_refuses_is_one_sentence_and_no_warning(
+    change: dict, recwarn: pytest.WarningsRecorder
+) -> None:
+    with pytest.raises(AtlasError, match="diffusers can't build it|forward pass fails") as raised:
+        cost.count(build.from_config(config.check({**TINY, **change}, "odd"), "odd"))
+    assert "\n" not in str(raised.value)
+    assert not recwarn.list
+
+
+def test_a_hint_that_leaves_no_channel_for_the_latent() -> None:
+    hinted = {**ODD["image and hint added"], "in_channels": 1}
+    unet = build.from_config(config.check(hinted, "hinted"))
+    with pytest.raises(AtlasError, match="in_channels 1 leaves no room"):
+        build.example_inputs(unet)
+
+
+def test_an_error_without_words_has_a_sentence() -> None:
+    assert first_sentence(AssertionError()) == "AssertionError."

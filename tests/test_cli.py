@@ -171,3 +171,54 @@ def test_a_closed_pipe_is_no_error() -> None:
         text=True,
     )
     assert done.stderr == ""
+
+
+def test_all_may_stand_among_others(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    code, out, _ = run(capsys, "show", saved(tmp_path, TINY), "all", "--format", "csv")
+    assert code == 0
+    assert len({line.split(",")[0] for line in out.splitlines()[1:]}) == 1 + len(catalog.ids())
+
+
+def test_a_path_with_control_characters_stays_one_line(
+    capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    for name in ("a\nb.json", "\x1b[31mred.json"):
+        (tmp_path / name).write_text("x")
+        code, _, err = run(capsys, "show", tmp_path / name)
+        assert code == 2
+        assert err.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("name", ["key", "role", "difference"])
+def test_a_folder_called_like_a_column(
+    capsys: pytest.CaptureFixture, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    saved(tmp_path / name, TINY)
+    code, out, _ = run(capsys, "compare", tmp_path / name, "sd-1.5", "--format", "json")
+    assert code == 0
+    _, keys, roles = json.loads(out)
+    assert set(keys["rows"][0]) == {"key", f"{name} (1)", "sd-1.5"}
+    assert set(roles["rows"][0]) == {"role", f"{name} (1)", "sd-1.5", "difference"}
+
+
+def test_a_terminal_without_the_signs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "unet_atlas.cli", "show", "sd-1.5"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"859,520,964" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m unet_atlas.cli list > /dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "unet-atlas: The answer can't be written: No space left on device.\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_atlas import config
+from unet_atlas import catalog, config
 from unet_atlas.errors import AtlasError
 
 TINY = {
@@ -81,6 +81,15 @@ def test_a_lone_json_file_is_labelled_by_its_name(tmp_path: Path) -> None:
         ({"layers_per_block": 1000}, "layers_per_block is 1000"),
         ({"transformer_layers_per_block": [64, 64], "layers_per_block": 60}, "transformer blocks"),
         ({"sample_size": -1}, "sample_size is -1"),
+        ({"sample_size": [8]}, "it takes a height and a width"),
+        ({"sample_size": [None, None]}, "sample_size is None"),
+        ({"sample_size": [[8], [8]]}, "nested so"),
+        ({"transformer_layers_per_block": [[], []]}, "neither empty"),
+        ({"layers_per_block": [[1], [1]]}, "nested so"),
+        ({"num_class_embeds": [1, 2]}, "it takes one value"),
+        ({"reverse_transformer_layers_per_block": [1]}, "has 1 entries for 2"),
+        ({"norm_eps": 10**400}, "it takes a number of at most 1e+09"),
+        ({"layers_per_block": [64, 64], "reverse_transformer_layers_per_block": [9, 9]}, "1000"),
         ({"made_up": 1}, "unknown key 'made_up'"),
     ],
 )
@@ -103,6 +112,8 @@ def test_a_wrong_value_is_named(tmp_path: Path, change: dict, words: str) -> Non
         ("\x00\x01", "not valid JSON"),
         ("[1, 2]", "no JSON object"),
         ("3", "no JSON object"),
+        ("null", "no JSON object"),
+        ('{"block_out_channels": ' + "[" * 900 + "8" + "]" * 900 + "}", "nested so"),
         ("{}", "no key of UNet2DConditionModel"),
         ("[" * 100_000, "not valid JSON"),
         ('{"a": "' + "x" * 1_100_000 + '"}', "at most 1 MB"),
@@ -145,3 +156,13 @@ def test_a_name_that_is_nothing(name: str) -> None:
 def test_a_typo_suggests_the_nearest_id() -> None:
     with pytest.raises(AtlasError, match=r"did you mean 'sdxl-base-1\.0'"):
         config.resolve("sdxl-bse-1.0")
+
+
+def test_every_model_is_far_below_the_limit_of_blocks() -> None:
+    for model in catalog.ids():
+        _, found = config.resolve(model)
+        assert config._blocks(found, len(found["down_block_types"])) <= config.MAX_BLOCKS / 10
+
+
+def test_none_in_a_list_means_one_head() -> None:
+    assert config.check({**TINY, "attention_head_dim": [None, None]}, "here")

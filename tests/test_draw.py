@@ -357,6 +357,15 @@ def test_ticks_are_plain_numbers():
     assert {"256", "512", "768", "1,024"} <= set(words)
 
 
+def test_the_last_tick_keeps_its_name_where_names_are_tight():
+    sizes = [256, 512, 768, 1024, 1536, 2048]
+    table = pd.DataFrame({"SD 1.5": np.geomspace(100, 20_000, 6)}, index=sizes)
+    figure = draw.lines(table, "pixels a side", "GMACs", log_x=True, log_y=True)
+    named = [w for w, *_ in texts(figure) if w in {f"{n:,}" for n in sizes}]
+    assert (named[0], named[-1]) == ("256", "2,048")
+    test_no_two_texts_touch(figure)
+
+
 def test_lines_skip_gaps():
     table = pd.DataFrame({"a": [np.nan, 2.0, 3], "b": [1.0, np.nan, 4]}, index=[1, 2, 3])
     figure = draw.lines(table, "x", "y")

@@ -13,6 +13,8 @@ import torchinfo
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from record_counters import ROW, jobs
+from record_counters import row as recorded_row
 from unet_atlas import catalog, cost, instruments, records
 from unet_atlas.anatomy import total_params
 from unet_atlas.build import build_unet, example_inputs
@@ -77,11 +79,16 @@ def test_a_depth_printed_later_is_the_depth_asked_for(unets: dict, summaries: di
 
 
 def test_excerpt_moves_columns_together(summaries: dict) -> None:
-    lines = instruments.excerpt(summaries["sd-1.5"], 11, 13).splitlines()
-    assert lines == [
-        "│    └─CrossAttnDownBlock2D: 2-4   [1, 320, 32, 32]   --",
-        "│    │    └─ModuleList: 3-3   --   (recursive)",
+    assert instruments.excerpt(summaries["sd-1.5"], 11, 13).splitlines() == [
+        "│    └─CrossAttnDownBlock2D: 2-4  [1, 320, 32, 32]  --",
+        "│    │    └─ModuleList: 3-3       --                (recursive)",
     ]
+    whole = instruments.excerpt(summaries["sd-1.5"]).splitlines()
+    original = str(summaries["sd-1.5"]).splitlines()
+    assert [" ".join(a.split()).strip("=") for a in whole] == [
+        " ".join(b.split()).strip("=") for b in original
+    ]
+    assert max(map(len, whole)) < 80 < max(map(len, original))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -127,10 +134,11 @@ def test_three_counts_and_their_table() -> None:
     assert counts["sd-1.5"].agree
     assert not instruments.Counts((8, 8), 1, 1, 2).agree
     table = instruments.counts_table(counts)
-    assert table.shown["latent"].tolist() == ["16²"]
-    assert set(table.shown.loc[0, ["dispatcher", "hooks", "formula"]]) == {
-        f"{counts['sd-1.5'].dispatcher:,}"
-    }
+    count = counts["sd-1.5"].dispatcher
+    assert table.shown.loc[0].tolist() == ["sd-1.5", "16 × 16", f"{count:,}", "same", "same"]
+    assert table.data.loc[0].tolist() == ["sd-1.5", 16, count, count, count]
+    off = instruments.counts_table({"a": instruments.Counts((8, 8), 5, 7, 4)})
+    assert off.shown.loc[0].tolist() == ["a", "8 × 8", "5", "+2", "-1"]
 
 
 def test_tables_keep_plain_values(summaries: dict) -> None:
@@ -167,14 +175,14 @@ def test_counters_table_says_what_failed_and_what_is_missing() -> None:
     rows = (
         row("a", "meta", None),
         row("a", "cpu", 0.84307),
-        row("b", "cpu", 1.0),
+        {**row("b", "cpu", 1.0), "version": "0.1.5.post20221221"},
         row("a", "cpu", 0.9, "sdxl-base-1.0"),
     )
     record = records.Record("counters", "a CPU", "float32", {"x": "1"}, "2026-01-31", 1.0, rows)
     table = instruments.counters_table(record)
     assert table.shown.to_numpy().tolist() == [
         ["a", "1", "fails", "0.8431"],
-        ["b", "1", "–", "1.0000"],
+        ["b", "0.1.5", "–", "1.0000"],
     ]
     assert "2026-01-31" in table.caption
 
@@ -195,3 +203,27 @@ def test_the_record_that_ships_with_the_book() -> None:
         )
         assert (r["macs"] is None) == bool(r["error"])
     assert "/" not in json.dumps([r["error"] for r in record.rows])
+
+
+def test_the_record_is_what_the_script_writes(tmp_path: Path) -> None:
+    record = records.newest("counters", folder=ROOT / "records")
+    assert record is not None
+    planned = [job for job, _ in jobs(Path("old"))]
+    assert [{k: r[k] for k in job} for r, job in zip(record.rows, planned, strict=True)] == planned
+    for found, job in zip(record.rows, planned, strict=True):
+        result = {k: found[k] for k in ("macs", "params", "error", "seconds", "peak_memory_mib")}
+        rebuilt = recorded_row(job, found["version"], result, found["true_macs"])
+        assert list(rebuilt.items()) == list(found.items())  # same fields, same order
+        assert tuple(found) == ROW
+    again = records.save(record, tmp_path)
+    assert again.name == record.file
+    assert again.read_bytes() == (ROOT / "records" / record.file).read_bytes()
+
+
+def test_a_row_without_an_answer_has_every_field() -> None:
+    job, _ = jobs(None)[0]
+    found = recorded_row(job, None, {"error": "no answer in 1800 s"}, 10)
+    assert tuple(found) == ROW
+    assert (found["macs"], found["ratio"], found["version"]) == (None, None, "not installed")
+    assert recorded_row(job, "2.13.0+cpu", {"macs": 5}, 10)["ratio"] == 0.5
+    assert recorded_row(job, "2.13.0+cpu", {"macs": 5}, 10)["version"] == "2.13.0"

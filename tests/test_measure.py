@@ -121,7 +121,7 @@ def test_predicted_bytes_of_a_known_model():
     scores = 8 * 4096**2 * 4  # 8 heads, 64 × 64 positions each way, 32 bits
     assert row["activations, scores written out"] > 2 * scores > row["activations, fused attention"]
     html = measure.bytes_table(frame, "caption").to_html()
-    assert "<td>1,639.4</td>" in html
+    assert ">1,639.4<" in html
     assert "caption, in MiB" in html
 
 

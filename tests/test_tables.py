@@ -36,7 +36,9 @@ def test_html_is_well_formed_with_headers_and_caption(paired: tables.Table) -> N
     assert root.get("aria-label") == table.find("caption").text == paired.caption
     assert {th.get("scope") for th in table.iter("th")} == {"col", "row"}
     assert len(list(table.iter("tr"))) == 1 + len(paired.shown)
-    assert sum("ua-diff" in (td.get("class") or "") for td in table.iter("td")) == len(paired.marked)
+    assert sum("ua-diff" in (td.get("class") or "") for td in table.iter("td")) == len(
+        paired.marked
+    )
 
 
 def test_html_escapes_what_a_label_may_hold(pair: list) -> None:
@@ -108,3 +110,9 @@ def test_the_catalogue_has_thirteen_rows() -> None:
 @pytest.mark.parametrize(("number", "text"), [(6_389_760, "+6,389,760"), (-12, "−12"), (0, "0")])
 def test_signs(number: int, text: str) -> None:
     assert tables.signed(number) == text
+
+
+def test_equal_rows_share_one() -> None:
+    frame = pd.DataFrame({"model": ["a", "b", "c"], "predicts": ["v", "noise", "v"]})
+    merged = tables.merge_equal_rows(frame)
+    assert merged.to_dict("list") == {"model": ["a, c", "b"], "predicts": ["v", "noise"]}

@@ -5,6 +5,7 @@ Book: *Building the UNets*. Upstream: diffusers, ``models/unets/unet_2d_conditio
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from unet_atlas import config as configs
-from unet_atlas.errors import AtlasError
+from unet_atlas.errors import AtlasError, first_sentence
 
 VAE_FACTOR = 8  # pixels a latent cell, in every version of Stable Diffusion
 MAX_LATENT = 4_096
@@ -70,12 +71,13 @@ def from_config(
 ) -> UNet2DConditionModel:
     """A live UNet from a checked configuration (see :func:`unet_atlas.config.check`)."""
     try:
-        with torch.device(device), _default_dtype(dtype):
+        with torch.device(device), _default_dtype(dtype), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, before diffusers' own error
             unet = UNet2DConditionModel(**_listed(config))
     except torch.OutOfMemoryError:
         raise AtlasError(f"{label}: not enough memory on '{device}'; build it on 'meta'.") from None
-    except (ValueError, TypeError, RuntimeError, NotImplementedError, AttributeError) as error:
-        raise AtlasError(f"{label}: diffusers can't build it: {_first_sentence(error)}") from None
+    except Exception as error:  # diffusers checks little: also IndexError, ZeroDivisionError, ...
+        raise AtlasError(f"{label}: diffusers can't build it: {first_sentence(error)}") from None
     unet.atlas_label = label
     return unet.eval()
 
@@ -147,7 +149,12 @@ def _sample_channels(unet: UNet2DConditionModel) -> int:
     """Channels of ``sample``; a Kandinsky hint fills the rest of what ``conv_in`` takes."""
     if unet.config.addition_embed_type != "image_hint":
         return unet.config.in_channels
-    return unet.config.in_channels - unet.add_embedding.input_hint_block[-1].out_channels
+    channels = unet.config.in_channels - unet.add_embedding.input_hint_block[-1].out_channels
+    if channels < 1:
+        raise AtlasError(
+            f"in_channels {unet.config.in_channels} leaves no room beside an image_hint; raise it."
+        )
+    return channels
 
 
 def _class_labels(unet: UNet2DConditionModel, batch: int, kwargs: dict) -> torch.Tensor | None:
@@ -227,10 +234,6 @@ def _listed(config: dict[str, Any]) -> dict[str, Any]:
         return [listed(v) for v in value] if isinstance(value, tuple) else value
 
     return {key: listed(value) for key, value in config.items()}
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300].rstrip(".") + "."
 
 
 @contextmanager

@@ -7,6 +7,7 @@ sentence on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ from unet_atlas.errors import AtlasError
 from unet_atlas.files import write_text
 
 FORMATS = ("table", "markdown", "csv", "json", "html")
+COLUMNS = ("key", "role", "difference")  # of the tables of a comparison
 SOURCE_HELP = (
     "an id of the catalogue (see 'list'), a config.json, or a saved UNet or pipeline folder"
 )
@@ -31,16 +33,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = _render(options.run(options), options)
         if options.output is None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            _print(text)
         else:
             write_text(options.output, text)
     except AtlasError as error:
-        print(f"unet-atlas: {error}", file=sys.stderr)
+        # a path may hold line breaks and the terminal's control characters
+        message = "".join(c if c.isprintable() else " " for c in str(error))
+        print(f"unet-atlas: {message}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader closed the pipe: `unet-atlas list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _print(text: str) -> None:
+    """Write to stdout, whatever its encoding; a closed pipe (``unet-atlas list | head``) is fine.
+
+    Raises:
+        AtlasError: stdout can't take the text: its disk is full.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        # else the interpreter tries once more, and complains, on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise AtlasError(f"The answer can't be written: {error.strerror}.") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,16 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         default="all",
         help="which table (default: all; with --format csv: stages)",
     )
-    cost = _command(
-        commands, "cost", _cost, "MACs by stage and operation, and bytes, of a forward pass"
-    )
-    cost.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP)
-    cost.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
-    cost.add_argument("--tokens", type=int, default=77, help="length of the text (default: 77)")
-    cost.add_argument(
-        "--dtype", default="fp16", help="fp32, fp16 or bf16, for the bytes (default: fp16)"
-    )
-    for command in (show, compare, cost):
+    for command in (show, compare, _cost_command(commands)):
         size = command.add_mutually_exclusive_group()
         size.add_argument(
             "--resolution", type=int, help="side of the image in pixels (8 a latent cell)"
@@ -85,7 +94,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, run: Callable, about: str) -> argparse.ArgumentParser:
+def _cost_command(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    about = "MACs by stage and operation, and bytes, of a forward pass"
+    cost = _command(commands, "cost", _cost, about)
+    cost.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP)
+    cost.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
+    cost.add_argument("--tokens", type=int, default=77, help="length of the text (default: 77)")
+    cost.add_argument(
+        "--dtype", default="fp16", help="fp32, fp16 or bf16, for the bytes (default: fp16)"
+    )
+    return cost
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, run: Callable, about: str
+) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
     command.set_defaults(run=run)
     command.add_argument("--format", choices=FORMATS, default="table", help="default: table")
@@ -105,7 +128,8 @@ def _show(options: argparse.Namespace) -> list:
     from unet_atlas import anatomy, build, tables
 
     shown = []
-    for source in catalog.ids() if options.sources == ["all"] else options.sources:
+    named = (catalog.ids() if s == "all" else (s,) for s in options.sources)
+    for source in itertools.chain.from_iterable(named):
         unet = build.build_unet(source)
         if options.blocks:
             shown.append(tables.block_table(unet.atlas_label, anatomy.blocks(unet)))
@@ -146,9 +170,11 @@ def _cost(options: argparse.Namespace) -> list:
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Labels that tell the models apart where two are called the same."""
+    """Labels that tell the models apart, and from the columns that they stand beside."""
     return tuple(
-        label if labels.count(label) == 1 else f"{label} ({labels[: i + 1].count(label)})"
+        label
+        if labels.count(label) == 1 and label not in COLUMNS
+        else f"{label} ({labels[: i + 1].count(label)})"
         for i, label in enumerate(labels)
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ MAX_FILE_BYTES = 1_000_000
 MAX_CHANNELS = 65_536
 MAX_LEVELS = 12
 MAX_LAYERS = 64
-MAX_TRANSFORMER_BLOCKS = 2_000
+MAX_BLOCKS = 1_000  # resnets and transformer blocks; SDXL base has 96
+MAX_NUMBER = 1e9
 
 CLASS = "UNet2DConditionModel"
 DEFAULTS = {
@@ -68,7 +69,14 @@ PER_LEVEL = (
     "cross_attention_dim",
     "transformer_layers_per_block",
     "attention_head_dim",
+    "reverse_transformer_layers_per_block",
 )
+NESTING = {  # how deep lists may stand in each other; keys that are not named take no list
+    **dict.fromkeys((*PER_LEVEL, "down_block_types", "sample_size"), 1),
+    "transformer_layers_per_block": 2,  # one a level, and in it one a layer
+    "reverse_transformer_layers_per_block": 2,
+}
+TOO_DEEP = 1 + max(NESTING.values())
 COUNTS = {  # key: largest sensible value; the smallest is 1
     "sample_size": 16_384,
     "in_channels": MAX_CHANNELS,
@@ -151,6 +159,7 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         AtlasError: the file can't be read, is too large, or is not one JSON object.
     """
+    text = ""
     try:
         size = file.stat().st_size if file.is_file() else None
         text = file.read_text("utf-8") if size is not None and size <= MAX_FILE_BYTES else ""
@@ -163,7 +172,7 @@ def read_json(file: Path) -> dict[str, Any]:
         value = None
     if size is None or size > MAX_FILE_BYTES:
         raise AtlasError(f"'{file}' is no file of at most 1 MB; name a config.json.")
-    if value is None:
+    if value is None and text.strip() != "null":
         raise AtlasError(
             f"'{file}' is not valid JSON; save it again, for instance with model.save_config."
         )
@@ -201,6 +210,11 @@ def check(raw: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _check_value(key: str, value: Any, where: str) -> None:
+    if _nesting(value) > NESTING.get(key, 0) and key not in WORDS:
+        raise AtlasError(
+            f"{where}: {key} is {_short(value)}; it takes "
+            + ("a list that is neither empty nor nested so." if key in NESTING else "one value.")
+        )
     if key in WORDS:
         _check_words(key, value, where)
     elif key in FLAGS:
@@ -210,9 +224,13 @@ def _check_value(key: str, value: Any, where: str) -> None:
     elif key in COUNTS:
         _check_counts(key, value, where)
     elif value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -MAX_NUMBER <= value <= MAX_NUMBER
     ):
-        raise AtlasError(f"{where}: {key} is {_short(value)}; it takes a number.")
+        raise AtlasError(
+            f"{where}: {key} is {_short(value)}; it takes a number of at most {MAX_NUMBER:.0e}."
+        )
 
 
 def _check_words(key: str, value: Any, where: str) -> None:
@@ -230,7 +248,8 @@ def _check_words(key: str, value: Any, where: str) -> None:
 
 def _check_counts(key: str, value: Any, where: str) -> None:
     least = 0 if key in ZERO_ALLOWED else 1
-    optional = DEFAULTS[key] is None or key in ("attention_head_dim", "norm_num_groups")
+    optional = value is None and (DEFAULTS[key] is None or key == "norm_num_groups")
+    optional = optional or key == "attention_head_dim"  # None is one head in a bare layer
     for number in _leaves(value):
         if number is None and optional:
             continue
@@ -253,15 +272,29 @@ def _check_shape(config: dict[str, Any], where: str) -> None:
             )
     if not isinstance(config["block_out_channels"], tuple):
         raise AtlasError(f"{where}: block_out_channels takes a list, one number a level.")
-    layers = sum(_leaves(config["layers_per_block"])) + 1
-    depth = max(_leaves(config["transformer_layers_per_block"]))
-    if (
-        layers * depth * (1 if isinstance(config["layers_per_block"], tuple) else levels)
-        > MAX_TRANSFORMER_BLOCKS
-    ):
+    size = config["sample_size"]
+    if isinstance(size, tuple) and len(size) != 2:
+        raise AtlasError(f"{where}: sample_size is {_short(size)}; it takes a height and a width.")
+    if _blocks(config, levels) > MAX_BLOCKS:
         raise AtlasError(
-            f"{where}: over {MAX_TRANSFORMER_BLOCKS} transformer blocks; lower layers or depth."
+            f"{where}: over {MAX_BLOCKS} resnets and transformer blocks; lower layers or depth."
         )
+
+
+def _blocks(config: dict[str, Any], levels: int) -> int:
+    """Resnets and transformer blocks on the way down and up, if each level has attention."""
+    layers = _most_by_level(config["layers_per_block"], levels)
+    down = _most_by_level(config["transformer_layers_per_block"], levels)
+    reverse = config["reverse_transformer_layers_per_block"]
+    up = down[::-1] if reverse is None else _most_by_level(reverse, levels)
+    return sum(n * (1 + depth) for n, depth in zip(layers, down, strict=True)) + sum(
+        (n + 1) * (1 + depth) for n, depth in zip(layers[::-1], up, strict=True)
+    )
+
+
+def _most_by_level(value: Any, levels: int) -> list[int]:
+    each = value if isinstance(value, tuple) else (value,) * levels
+    return [max(_leaves(v)) for v in each]
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -272,8 +305,18 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+def _tuples(value: Any, left: int = TOO_DEEP) -> Any:
+    """Lists as tuples; what is nested deeper than any key takes is left as it is."""
+    if isinstance(value, list | tuple) and left:
+        return tuple(_tuples(v, left - 1) for v in value)
+    return value
+
+
+def _nesting(value: Any) -> int:
+    """How deep tuples stand in each other; a list with nothing in it fits nowhere."""
+    if not isinstance(value, tuple):
+        return 0
+    return 1 + max(map(_nesting, value)) if value else TOO_DEEP
 
 
 def _exists(path: Path) -> bool:
@@ -284,5 +327,5 @@ def _exists(path: Path) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = reprlib.repr(value) if isinstance(value, list | tuple | dict) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

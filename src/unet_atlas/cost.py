@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
@@ -26,7 +24,8 @@ from torch.utils.module_tracker import ModuleTracker
 from unet_atlas.anatomy import stage_of, total_params
 from unet_atlas.build import example_inputs, from_config
 from unet_atlas.config import check
-from unet_atlas.errors import AtlasError
+from unet_atlas.errors import AtlasError, first_sentence
+from unet_atlas.products import AttentionCalls
 from unet_atlas.roles import ATTENTION_PRODUCTS, operation
 
 Cell = tuple[str, str]  # (stage, operation)
@@ -137,7 +136,8 @@ def memory(
     unet = _on_meta(unet, dtype)
     inputs = example_inputs(unet, resolution, latent, batch, tokens)
     tracker = _Allocations(unet)
-    with _FusedAttention() if fused_attention else contextlib.nullcontext(), tracker:
+    fused = AttentionCalls(_fused) if fused_attention else contextlib.nullcontext()
+    with fused, tracker:
         _forward(unet, inputs)
     held = sum(t.numel() * t.element_size() for t in _tensors(inputs))
     size = sum(p.numel() * p.element_size() for p in unet.parameters())
@@ -153,12 +153,11 @@ def _forward(unet: UNet2DConditionModel, inputs: dict[str, Any]) -> None:
     try:
         with torch.no_grad():
             unet(**inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except Exception as error:  # whatever diffusers raises on a configuration it can't run
         size = " × ".join(str(s) for s in inputs["sample"].shape[2:])
         label = getattr(unet, "atlas_label", "this UNet")
-        first = str(error).strip().splitlines()[0][:200].rstrip(".")
         raise AtlasError(
-            f"{label}: the forward pass fails on a latent of {size}: {first}."
+            f"{label}: the forward pass fails on a latent of {size}: {first_sentence(error)}"
         ) from None
 
 
@@ -203,19 +202,15 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [t for v in values for t in _tensors(v)]
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Replaces scaled_dot_product_attention by one kernel that writes its output only.
+def _fused(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, call: Callable[[], torch.Tensor]
+) -> torch.Tensor:
+    """One kernel that writes nothing but its output.
 
-    The kernel writes in the layout of its queries, so that joining the heads copies nothing.
+    It writes in the layout of its queries, so that joining the heads copies nothing.
     """
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is F.scaled_dot_product_attention:
-            given = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
-            query, value = given["query"], given["value"]
-            shape = (*query.shape[:-1], value.shape[-1])
-            return torch.empty_like(query) if shape == query.shape else query.new_empty(shape)
-        return func(*args, **(kwargs or {}))
+    shape = (*query.shape[:-1], value.shape[-1])
+    return torch.empty_like(query) if shape == query.shape else query.new_empty(shape)
 
 
 class _Allocations(TorchDispatchMode):

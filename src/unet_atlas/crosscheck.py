@@ -1,18 +1,19 @@
 """A second, independent count of MACs: forward hooks on layers, and attention caught in the act.
 
-Shares nothing with :mod:`unet_atlas.cost`: no dispatcher, no module tracker. Runs on any device,
-so that it also tells what a real CPU pass does. Book: *Counting correctly*.
+Shares nothing with :func:`unet_atlas.cost.count`: no dispatcher, no module tracker. Runs on
+any device, so that it also tells what a real CPU pass does. Book: *Counting correctly*.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.overrides import TorchFunctionMode
+
+from unet_atlas.products import AttentionCalls, Handler
 
 
 def hook_macs(model: nn.Module, inputs: dict[str, Any]) -> Counter[str]:
@@ -28,7 +29,7 @@ def hook_macs(model: nn.Module, inputs: dict[str, Any]) -> Counter[str]:
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
     try:
-        with torch.no_grad(), _AttentionCounter(macs):
+        with torch.no_grad(), AttentionCalls(_products(macs)):
             model(**inputs)
     finally:
         for hook in hooks:
@@ -36,7 +37,7 @@ def hook_macs(model: nn.Module, inputs: dict[str, Any]) -> Counter[str]:
     return macs
 
 
-def _hook(macs: Counter[str]):
+def _hook(macs: Counter[str]) -> Callable[[nn.Module, tuple, torch.Tensor], None]:
     def count(module: nn.Module, args: tuple, output: torch.Tensor) -> None:
         if isinstance(module, nn.Conv2d):  # each output cell sums over (inputs / groups) × kernel
             macs["conv"] += output.numel() * module.weight[0].numel()
@@ -46,17 +47,15 @@ def _hook(macs: Counter[str]):
     return count
 
 
-class _AttentionCounter(TorchFunctionMode):
-    """Counts QKᵀ and PV from the shapes that scaled_dot_product_attention is called with."""
+def _products(macs: Counter[str]) -> Handler:
+    def count(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        call: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        scores = query.shape[:-1].numel() * key.shape[-2]
+        macs["attention"] += scores * (query.shape[-1] + value.shape[-1])  # QKᵀ, then PV
+        return call()
 
-    def __init__(self, macs: Counter[str]):
-        super().__init__()
-        self.macs = macs
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is F.scaled_dot_product_attention:
-            given = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
-            query, key, value = given["query"], given["key"], given["value"]
-            scores = query.shape[:-1].numel() * key.shape[-2]
-            self.macs["attention"] += scores * (query.shape[-1] + value.shape[-1])
-        return func(*args, **(kwargs or {}))
+    return count

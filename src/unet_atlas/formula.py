@@ -9,7 +9,7 @@ Book: *Counting correctly*.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unet_atlas.errors import AtlasError
@@ -90,20 +90,11 @@ def _terms(
         "other conv", config["in_channels"], channels[0], area[0], config["conv_in_kernel"] ** 2
     )
     terms += shape.embeddings()
-    skips, width = [channels[0]], channels[0]
-    for i, kind in enumerate(config["down_block_types"]):
-        for _ in range(layers[i]):
-            terms += shape.resnet(width, channels[i], area[i])
-            terms += shape.transformer(i, channels[i], area[i]) if CONV_TRANSFORMER in kind else []
-            width = channels[i]
-            skips.append(width)
-        if i < levels - 1:
-            terms += shape.conv("other conv", width, width, area[i + 1])
-            skips.append(width)
+    down, skips = _down(config, shape, layers, area)
+    terms, width = terms + down, channels[-1]
     if config["mid_block_type"]:
-        terms += 2 * shape.resnet(width, width, area[-1]) + shape.transformer(
-            levels - 1, width, area[-1]
-        )
+        terms += 2 * shape.resnet(width, width, area[-1])
+        terms += shape.transformer(levels - 1, width, area[-1])
     for i, kind in zip(reversed(range(levels)), config["up_block_types"], strict=True):
         for _ in range(layers[i] + 1):
             terms += shape.resnet(width + skips.pop(), channels[i], area[i])
@@ -114,6 +105,24 @@ def _terms(
     return terms + shape.conv(
         "other conv", channels[0], config["out_channels"], area[0], config["conv_out_kernel"] ** 2
     )
+
+
+def _down(
+    config: Mapping[str, Any], shape: _Shape, layers: Sequence[int], area: Sequence[int]
+) -> tuple[list[Term], list[int]]:
+    """The terms of the way down, and the widths that its layers leave for the way up."""
+    channels = config["block_out_channels"]
+    terms, width, skips = [], channels[0], [channels[0]]
+    for i, kind in enumerate(config["down_block_types"]):
+        for _ in range(layers[i]):
+            terms += shape.resnet(width, channels[i], area[i])
+            terms += shape.transformer(i, channels[i], area[i]) if CONV_TRANSFORMER in kind else []
+            width = channels[i]
+            skips.append(width)
+        if i < len(channels) - 1:
+            terms += shape.conv("other conv", width, width, area[i + 1])
+            skips.append(width)
+    return terms, skips
 
 
 class _Shape:

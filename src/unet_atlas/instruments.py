@@ -28,7 +28,9 @@ from unet_atlas.records import Record
 from unet_atlas.tables import NONE, Table, giga
 
 ROW = re.compile(r": \d+(-\d+)? ")  # every row but the first carries its depth and index
+COLUMNS = re.compile(r"(.*\S) {2,}(\[[^]]*\]|--|Output Shape) {2,}(\S.*)")
 RECURSIVE = "(recursive)"
+NUMBER = re.compile(r"\d+(\.\d+)*")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Counts:
-    """MACs of one forward pass, counted three times with nothing in common."""
+    """MACs of one forward pass: seen by the dispatcher, by hooks, and computed without a model."""
 
     latent: tuple[int, int]
     dispatcher: int
@@ -73,14 +75,16 @@ def three_counts(source: str, latent: int | None = None) -> Counts:
 
 
 def counts_table(counts: Mapping[str, Counts]) -> Table:
-    """One row a model: three counts, and whether they agree."""
+    """One row a model: the dispatcher's count, and how the other two differ from it."""
     rows = [(k, c.latent[0], c.dispatcher, c.hooks, c.formula) for k, c in counts.items()]
     data = pd.DataFrame(rows, columns=["model", "latent", "dispatcher", "hooks", "formula"])
-    return table_of(
-        "MACs of one forward pass, counted three times",
-        data,
-        {"latent": lambda n: f"{n}²", **dict.fromkeys(data.columns[2:], "{:,}".format)},
-    )
+    shown = data.astype(object)
+    for other in ("hooks", "formula"):
+        gaps = data[other] - data["dispatcher"]
+        shown[other] = [f"{gap:+,}" if gap else "same" for gap in gaps]
+    shown["latent"] = [f"{side} × {side}" for side in data["latent"]]
+    shown["dispatcher"] = [f"{macs:,}" for macs in data["dispatcher"]]
+    return Table("counts", "MACs of one forward pass, counted three times", shown, data)
 
 
 def parameter_column(summary: torchinfo.ModelStatistics) -> Column:
@@ -110,10 +114,19 @@ def summarise(
     return torchinfo.summary(model, input_data=dict(inputs), device=device, depth=depth, verbose=0)
 
 
-def excerpt(summary: torchinfo.ModelStatistics, first: int, last: int) -> str:
+def excerpt(summary: torchinfo.ModelStatistics, first: int = 0, last: int | None = None) -> str:
     """Lines ``first`` … ``last - 1`` of a printed summary, its wide columns moved together."""
     lines = str(summary).splitlines()[first:last]
-    return "\n".join(re.sub(r"(?<=\S) {5,}", "   ", line) for line in lines)
+    found = [COLUMNS.fullmatch(line) for line in lines]
+    cells = [match.groups() for match in found if match]
+    name, shape, count = (max(map(len, column)) for column in zip(*cells, strict=True))
+    rule = "=" * (name + shape + count + 4)
+    return "\n".join(
+        f"{match[1]:<{name}}  {match[2]:<{shape}}  {match[3]}"
+        if match
+        else (rule if line.startswith("==") else line)
+        for match, line in zip(found, lines, strict=True)
+    )
 
 
 def mult_adds_by_rule(model: nn.Module, inputs: Mapping[str, Any]) -> Counter[str]:
@@ -188,7 +201,7 @@ def columns_table(columns: Mapping[str, Sequence[Column]]) -> Table:
     shown = pd.DataFrame(
         {
             "depth": [f"{d} (the default)" if d == 3 else str(d) for d in depths],
-            **{f"{k}: missing": [f"{n:,}" if n else "none" for n in v] for k, v in rows.items()},
+            **{k: [f"{n:,}" if n else "none" for n in v] for k, v in rows.items()},
         }
     )
     return Table("depths", "Parameters that stand in no row of torchinfo's table", shown, data)
@@ -208,7 +221,7 @@ def counters_table(record: Record) -> Table:
     shown = [
         {
             "counter": tool,
-            "version": number,
+            "version": NUMBER.match(number)[0] if NUMBER.match(number) else number,
             "on meta": _ratio(devices.get("meta")),
             "on the CPU": _ratio(devices.get("cpu")),
         }

@@ -21,6 +21,7 @@ from unet_atlas.cost import Cost, Memory
 from unet_atlas.roles import OPERATIONS
 
 NONE = "–"
+SHORT = 20  # characters of a row header that stay on one line
 NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( (M|MiB|GiB|%))?|–|")
 INSIDE_A_QUANTITY = re.compile(
     r"(?<=[×→≠]) | (?=[×→])| (?=(?:M|MiB|GiB)\b)|(?<=level) (?=\d)|(?<=down) (?=\d)|(?<=up) (?=\d)"
@@ -66,7 +67,8 @@ class Table:
             f"<td{_class(self._of_numbers(j), (i, j) in self.marked)}>{_cell(value)}</td>"
             for j, value in enumerate(rest, start=1)
         )
-        return f'<tr><th scope="row">{_cell(first)}</th>{cells}</tr>'
+        short = ' class="ua-short"' if len(str(first)) <= SHORT else ""
+        return f'<tr><th scope="row"{short}>{_cell(first)}</th>{cells}</tr>'
 
     def _of_numbers(self, j: int) -> bool:
         """Whether a column holds nothing but numbers, which are set flush right."""
@@ -250,6 +252,13 @@ def memory_table(label: str, memory: Memory) -> Table:
     return Table(
         "bytes", f"{label}: memory of a forward pass, fused attention, no gradients", shown, data
     )
+
+
+def merge_equal_rows(frame: pd.DataFrame, name: str = "model") -> pd.DataFrame:
+    """One row for all whose other columns are equal: their names together, first come first."""
+    facts = [column for column in frame if column != name]
+    merged = frame.groupby(facts, sort=False, dropna=False)[name].agg(", ".join)
+    return merged.reset_index()[[name, *facts]]
 
 
 def depth_text(stage: Stage) -> str:

@@ -5,18 +5,17 @@ Book: *Attention*.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
+from unet_atlas.products import AttentionCalls, Handler
 from unet_atlas.tables import NONE, Table
 
 Shape = tuple[int, ...]
@@ -62,7 +61,7 @@ def trace_shapes(
         if isinstance(module, layers):
             hooks.append(module.register_forward_hook(_report(steps, inner)))
     try:
-        with torch.no_grad(), _Products(steps, attention):
+        with torch.no_grad(), AttentionCalls(_products(steps, attention)):
             model(**inputs)
     finally:
         for hook in hooks:
@@ -112,16 +111,19 @@ def _leave(attention: list[str]):
     return lambda module, args, output: attention.pop() and None
 
 
-class _Products(TorchFunctionMode):
-    """Reports each scaled_dot_product_attention below the attention layers that are followed."""
+def _products(steps: list[Step], attention: list[str]) -> Handler:
+    """Reports the products below the attention layers that are followed."""
 
-    def __init__(self, steps: list[Step], attention: list[str]):
-        super().__init__()
-        self.steps, self.attention = steps, attention
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        output = func(*args, **(kwargs or {}))
-        if func is F.scaled_dot_product_attention and len(self.attention) > 1:
-            shapes = tuple(tuple(t.shape) for t in args[:3])
-            self.steps.append(Step(self.attention[-1], PRODUCTS, shapes, tuple(output.shape), 0))
+    def report(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        call: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        output = call()
+        if len(attention) > 1:
+            shapes = tuple(tuple(t.shape) for t in (query, key, value))
+            steps.append(Step(attention[-1], PRODUCTS, shapes, tuple(output.shape), 0))
         return output
+
+    return report

@@ -117,11 +117,12 @@ def _curves(ax: Axes, values: pd.DataFrame) -> list[Annotation]:
 
 
 def _apart(ax: Axes) -> None:
-    """Hide the x tick labels that would touch the one before."""
-    free = -math.inf
-    for label in ax.get_xticklabels():
-        box = label.get_window_extent()
-        label.set_visible(box.x0 >= free)
+    """Hide the x tick labels that would touch another; the first and the last come first."""
+    labels = ax.get_xticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    free, ends = -math.inf, boxes[:1] + boxes[-1:]
+    for label, box in zip(labels, boxes, strict=True):
+        label.set_visible(box.x0 >= free and (box in ends or box.x1 + 3 <= ends[-1].x0))
         free = box.x1 + 3 if label.get_visible() else free
 
 
