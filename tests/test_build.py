@@ -109,7 +109,7 @@ def test_a_config_of_the_catalogue_survives_a_file(tmp_path: Path) -> None:
 def test_what_diffusers_refuses_is_one_sentence_and_no_warning(
     change: dict, recwarn: pytest.WarningsRecorder
 ) -> None:
-    with pytest.raises(AtlasError, match="diffusers can't build it|forward pass fails") as raised:
+    with pytest.raises(AtlasError, match=r"diffusers can't build it|forward pass fails") as raised:
         cost.count(build.from_config(config.check({**TINY, **change}, "odd"), "odd"))
     assert "\n" not in str(raised.value)
     assert not recwarn.list

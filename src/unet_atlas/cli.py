@@ -171,10 +171,9 @@ def _cost(options: argparse.Namespace) -> list:
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
     """Labels that tell the models apart, and from the columns that they stand beside."""
+    clear = {label for label in labels if labels.count(label) == 1} - set(COLUMNS)
     return tuple(
-        label
-        if labels.count(label) == 1 and label not in COLUMNS
-        else f"{label} ({labels[: i + 1].count(label)})"
+        label if label in clear else f"{label} ({labels[: i + 1].count(label)})"
         for i, label in enumerate(labels)
     )
 
