@@ -50,14 +50,17 @@ class TrainingStage:
 
 @dataclass(frozen=True)
 class Training:
-    """How a checkpoint was made: from ``start`` (a model id or ``scratch``), in stages."""
+    """How a checkpoint was made, in stages.
+
+    ``start`` is a model id, ``scratch`` or ``unpublished``; ``batch`` counts pictures.
+    """
 
     start: str
     objective: str
     text_dropout: float | None
     stages: tuple[TrainingStage, ...]
     optimizer: str | None
-    batch: int
+    batch: int | None
     hardware: str | None
 
 

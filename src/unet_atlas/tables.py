@@ -22,7 +22,7 @@ from unet_atlas.roles import OPERATIONS
 
 NONE = "–"
 SHORT = 20  # characters of a row header that stay on one line
-NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( (M|MiB|GiB|%))?|–|")
+NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( (M|MiB|GiB|%))?|–|none|")
 INSIDE_A_QUANTITY = re.compile(
     r"(?<=[×→≠]) | (?=[×→])| (?=(?:M|MiB|GiB)\b)|(?<=level) (?=\d)|(?<=down) (?=\d)|(?<=up) (?=\d)"
 )

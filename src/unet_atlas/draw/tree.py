@@ -86,9 +86,12 @@ def _sign(objective: str, x: float, y: float) -> list[str]:
 def _origin(model: Model, has_parent: bool) -> str:
     if has_parent:
         return "+ " if any(s.steps for s in model.training.stages) else ""
-    return (
-        "from scratch: " if model.training.start == "scratch" else f"from {model.training.start}: "
-    )
+    return f"{_start(model)}: "
+
+
+def _start(model: Model) -> str:
+    start = model.training.start
+    return "start not published" if start == "unpublished" else f"from {start}"
 
 
 def _steps(stages: Sequence[TrainingStage]) -> str:
@@ -119,10 +122,9 @@ def _key(y: float) -> list[str]:
 def _alt(rows: Sequence[tuple[Model, int]], title: str | None) -> str:
     told = []
     for model, _ in rows:
-        start = "scratch" if model.training.start == "scratch" else model.training.start
         _, meaning = SIGNS.get(model.training.objective, ("", model.training.objective))
         told.append(
-            f"{model.name} ({model.resolution} pixels, predicts the {meaning}) from {start}: "
+            f"{model.name} ({model.resolution} pixels, predicts the {meaning}) {_start(model)}: "
             f"{_steps(model.training.stages)}"
         )
     return (
