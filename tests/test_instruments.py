@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from record_counters import ROW, jobs
 from record_counters import row as recorded_row
-from unet_atlas import catalog, cost, instruments, records
+from unet_atlas import catalog, cost, instruments, records, tables
 from unet_atlas.anatomy import total_params
 from unet_atlas.build import build_unet, example_inputs
 
@@ -148,7 +148,7 @@ def test_tables_keep_plain_values(summaries: dict) -> None:
     assert table.shown.iloc[:, 1].tolist()[:2] == ["none", "62,277,120"]
     beside = instruments.mult_adds_table({"a": (5 * 10**8, 10**9)})
     assert beside.shown.loc[0].tolist() == ["a", "0.500", "1.000", "0.500"]
-    plain = instruments.table_of("c", pd.DataFrame({"n": [1234], "t": ["x"]}), {"n": "{:,}".format})
+    plain = tables.table_of("c", pd.DataFrame({"n": [1234], "t": ["x"]}), {"n": "{:,}".format})
     assert plain.shown.loc[0].tolist() == ["1,234", "x"]
     assert plain.data.loc[0, "n"] == 1234
 

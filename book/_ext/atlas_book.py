@@ -62,6 +62,21 @@ class StatusDirective(SphinxDirective):
         return [StatusPlaceholder()]
 
 
+class LaneDirective(SphinxDirective):
+    """`{lane} gpu`: a badge before a cell whose lane is not that of its page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The badge as a line of its own; an unknown lane is an error."""
+        lane = self.arguments[0]
+        if lane not in LANES:
+            raise self.error(f"'{lane}' is no lane: write one of {', '.join(LANES)}")
+        line = nodes.paragraph(classes=["ua-badges"])
+        line += badge(LANES[lane], f"ua-lane-{lane}")
+        return [line]
+
+
 def status_pages(env: BuildEnvironment) -> set[str]:
     """The pages with a status table; kept in the environment across incremental builds."""
     if not hasattr(env, "atlas_status_pages"):
@@ -269,6 +284,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
     app.add_node(StatusPlaceholder)
     app.add_directive("atlas-status", StatusDirective)
+    app.add_directive("lane", LaneDirective)
     app.connect("config-inited", patient_katex)
     app.connect("env-purge-doc", forget)
     app.connect("env-updated", renew_status)

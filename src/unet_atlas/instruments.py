@@ -25,7 +25,7 @@ from unet_atlas import cost, crosscheck, formula
 from unet_atlas.build import example_inputs, from_config
 from unet_atlas.config import resolve
 from unet_atlas.records import Record
-from unet_atlas.tables import NONE, Table, giga
+from unet_atlas.tables import NONE, Table, giga, table_of
 
 ROW = re.compile(r": \d+(-\d+)? ")  # every row but the first carries its depth and index
 COLUMNS = re.compile(r"(.*\S) {2,}(\[[^]]*\]|--|Output Shape) {2,}(\S.*)")
@@ -182,15 +182,6 @@ def dispatched_macs(function: Any, *args: Any, **kwargs: Any) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         function(*args, **kwargs)
     return counter.get_total_flops() // 2
-
-
-def table_of(
-    caption: str, data: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | None = None
-) -> Table:
-    """A table of a plain frame; ``formats`` says how a column is shown, else as text."""
-    known = formats or {}
-    shown = pd.DataFrame({c: [known.get(c, str)(v) for v in data[c]] for c in data.columns})
-    return Table("table", caption, shown, data)
 
 
 def columns_table(columns: Mapping[str, Sequence[Column]]) -> Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -92,6 +92,15 @@ class Table:
     def records(self) -> list[dict[str, Any]]:
         """The rows as JSON-ready dictionaries; what is missing is ``None``."""
         return json.loads(self.data.to_json(orient="records"))
+
+
+def table_of(
+    caption: str, data: pd.DataFrame, formats: Mapping[str, Callable[[Any], str]] | None = None
+) -> Table:
+    """A table of a plain frame; ``formats`` says how a column is shown, else as text."""
+    known = formats or {}
+    shown = pd.DataFrame({c: [known.get(c, str)(v) for v in data[c]] for c in data.columns})
+    return Table("table", caption, shown, data)
 
 
 def models_table(models: Sequence[Model]) -> Table:

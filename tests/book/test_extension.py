@@ -41,6 +41,18 @@ def test_a_page_of_text_shows_its_lane_only() -> None:
     assert line.astext() == atlas_book.LANES["none"]
 
 
+def test_a_cell_may_have_a_lane_of_its_own() -> None:
+    """A badge with the lane's words; a lane that does not exist is an error."""
+    directive = atlas_book.LaneDirective.__new__(atlas_book.LaneDirective)
+    directive.arguments = ["gpu"]
+    (line,) = directive.run()
+    assert line.astext() == atlas_book.LANES["gpu"]
+    assert "ua-lane-gpu" in line[0]["classes"]
+    directive.arguments, directive.error = ["warp"], ValueError
+    with pytest.raises(ValueError, match="'warp' is no lane"):
+        directive.run()
+
+
 def test_pages_are_listed_once_in_reading_order() -> None:
     """Depth first from the root; a page that two others name stands once."""
     env = environment(three={"lane": "gpu"}, two={"lane": "meta"}, start={"lane": "none"})
