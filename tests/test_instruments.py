@@ -52,7 +52,7 @@ def test_torchinfo_forgets_the_tokens_of_a_linear_layer() -> None:
     tokens = torch.zeros(2, 4096, 320)
     summary = torchinfo.summary(layer, input_data=[tokens], verbose=0)
     assert summary.total_mult_adds == 2 * 320 * 320
-    assert instruments.dispatched_macs(layer, tokens) == 2 * 4096 * 320 * 320
+    assert cost.dispatched_macs(layer, tokens) == 2 * 4096 * 320 * 320
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_attention_counts_as_zero_on_the_cpu_and_in_full_elsewhere() -> None:
     q = torch.zeros(2, 3, 16, 8)
     attend = F.scaled_dot_product_attention
     true = 2 * 2 * 3 * 16 * 16 * 8
-    assert instruments.dispatched_macs(attend, *[q.to("meta")] * 3) == true
+    assert cost.dispatched_macs(attend, *[q.to("meta")] * 3) == true
     with sdpa_kernel(SDPBackend.MATH):
-        assert instruments.dispatched_macs(attend, q, q, q) == true
+        assert cost.dispatched_macs(attend, q, q, q) == true
     # PyTorch 2.13, issue 195460: when this fails, the bug is mended and the chapter must say so.
-    assert instruments.dispatched_macs(attend, q, q, q) == 0
+    assert cost.dispatched_macs(attend, q, q, q) == 0
 
 
 def test_the_published_figure_for_sdxl(unets: dict) -> None:

@@ -49,7 +49,7 @@ LIBRARIES = (
 logger = logging.getLogger(__name__)
 
 
-class StatusPlaceholder(nodes.General, nodes.Element):
+class StatusSlot(nodes.General, nodes.Element):
     """Stands for the status table until every page of the build has been read."""
 
 
@@ -57,9 +57,9 @@ class StatusDirective(SphinxDirective):
     """`{atlas-status}`: all pages with lane, seconds and date, then the libraries."""
 
     def run(self) -> list[nodes.Node]:
-        """Leave a placeholder and remember the page that holds it."""
+        """Keep a place and remember the page that holds it."""
         status_pages(self.env).add(self.env.docname)
-        return [StatusPlaceholder()]
+        return [StatusSlot()]
 
 
 class LaneDirective(SphinxDirective):
@@ -221,9 +221,9 @@ def status_tables(app: Sphinx, docname: str) -> list[nodes.Node]:
 
 
 def fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Put the badges under the title and the tables in place of the placeholder."""
-    for placeholder in list(doctree.findall(StatusPlaceholder)):
-        placeholder.replace_self(status_tables(app, docname))
+    """Put the badges under the title and the tables where their place was kept."""
+    for slot in list(doctree.findall(StatusSlot)):
+        slot.replace_self(status_tables(app, docname))
     title = next(doctree.findall(nodes.title), None)
     if title is not None:
         parent = title.parent
@@ -282,7 +282,7 @@ def node_program() -> str:
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
-    app.add_node(StatusPlaceholder)
+    app.add_node(StatusSlot)
     app.add_directive("atlas-status", StatusDirective)
     app.add_directive("lane", LaneDirective)
     app.connect("config-inited", patient_katex)

@@ -6,12 +6,10 @@ Book: *The pipeline*. Upstream: transformers ``models/clip``, diffusers ``autoen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -21,25 +19,17 @@ from transformers import (
 )
 
 from unet_atlas import schedules
-from unet_atlas.anatomy import stages, total_params
+from unet_atlas.anatomy import total_params
 from unet_atlas.build import VAE_FACTOR, build_unet, example_inputs
 from unet_atlas.catalog import Model, Part
-from unet_atlas.cost import count
+from unet_atlas.cost import count, dispatched_macs
 from unet_atlas.errors import AtlasError
-from unet_atlas.tables import depth_text, heads_text, millions
 
 TEXT_TOKENS = 77
-SIDES = ("down", "mid", "up")
-NBSP, BREAK = "\u00a0", "\u200b"  # no line break here; a line may break here
 CLASSES = {
     "CLIPTextModel": (CLIPTextModel, CLIPTextConfig),
     "CLIPTextModelWithProjection": (CLIPTextModelWithProjection, CLIPTextConfig),
     "CLIPVisionModelWithProjection": (CLIPVisionModelWithProjection, CLIPVisionConfig),
-}
-EXTRA = {
-    "UNet in: pooled text": "pooled text",
-    "UNet in: size numbers": "size numbers",
-    "UNet in: class": "class",
 }
 FLOW = (  # what live_shapes() may return, in the order in which a pipeline makes it
     "token ids",
@@ -101,7 +91,7 @@ def text_macs(part: Part, batch: int = 1) -> int:
     """MACs of encoding one prompt of 77 tokens."""
     encoder = build_component(part)
     ids = torch.zeros(batch, TEXT_TOKENS, dtype=torch.long, device="meta")
-    return _count(encoder, {"input_ids": ids})
+    return dispatched_macs(encoder, input_ids=ids)
 
 
 def decode_macs(vae: Part, resolution: int, batch: int = 1) -> int:
@@ -109,7 +99,7 @@ def decode_macs(vae: Part, resolution: int, batch: int = 1) -> int:
     decoder = build_component(vae)
     side = resolution // VAE_FACTOR
     latents = torch.zeros(batch, vae.config["latent_channels"], side, side, device="meta")
-    return _count(decoder.decode, {"z": latents})
+    return dispatched_macs(decoder.decode, latents)
 
 
 def live_shapes(
@@ -138,41 +128,6 @@ def live_shapes(
     return {name: tuple(made[name].shape) for name in FLOW if name in made}
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
-    """``1×4×64×64``, with a place to break the line before the height and the width."""
-    sizes = [str(n) for n in shape]
-    return "×".join(sizes) if len(sizes) < 4 else "×".join([*sizes[:2], BREAK + sizes[2], sizes[3]])
-
-
-def flow_chart(
-    shapes: Mapping[str, tuple[int, ...]],
-) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
-    """Boxes and arrows for :func:`unet_atlas.draw.flow`, from a text-to-image model's shapes."""
-    size = {name: " × ".join(map(str, shape)) for name, shape in shapes.items()}
-    extra = [f"{name} {size[key]}" for key, name in EXTRA.items() if key in size]
-    boxes = [
-        ("Noise", size["next latent"]),
-        ("Prompt", f"{size['token ids']} token ids"),
-        ("Text encoder", "once, for the prompt and for the empty one"),
-        ("UNet", "; ".join(["one call for both prompts", *extra])),
-        ("Guidance", "what the prompt changes, made larger"),
-        ("Scheduler", "one step towards less noise"),
-        ("VAE decoder", "once, after the last step"),
-        ("Picture", size["picture"]),
-    ]
-    arrows = [
-        ("Prompt", "Text encoder", ""),
-        ("Text encoder", "UNet", size["UNet in: text"]),
-        ("Noise", "UNet", size["UNet in: latent"]),
-        ("UNet", "Guidance", size["UNet out"]),
-        ("Guidance", "Scheduler", size["guided prediction"]),
-        ("Scheduler", "UNet", "next latent"),
-        ("Scheduler", "VAE decoder", size["next latent"]),
-        ("VAE decoder", "Picture", ""),
-    ]
-    return boxes, arrows
-
-
 def idle_params(model: Model) -> dict[str, int]:
     """Parameters of each text encoder that have no path to anything the UNet receives.
 
@@ -187,34 +142,6 @@ def idle_params(model: Model) -> dict[str, int]:
             p.numel() for p in nets[f"text encoder {part.id}"].parameters() if p.grad is None
         )
         for part in model.text_encoders
-    }
-
-
-def at_a_glance(model: Model) -> dict[str, str]:
-    """What a reader wants to know first about a model: one column of the book's first table.
-
-    MACs are those of one forward pass of the UNet for one picture of the model's own resolution,
-    attention products included.
-    """
-    unet = build_unet(model.id)
-    rows = [s for s in stages(unet) if s.level is not None]
-    depths = {s.key: depth_text(s).replace(" ", NBSP) for s in rows}
-    blocks = {k: " | ".join(d for key, d in depths.items() if key.startswith(k)) for k in SIDES}
-    heads = dict.fromkeys(heads_text(s).replace(" ", NBSP) for s in rows if s.heads)
-    return {
-        "levels": str(len({s.level for s in rows})),
-        "blocks, down": blocks["down"],
-        "blocks, middle": blocks["mid"],
-        "blocks, up": blocks["up"],
-        "heads × dim": ", ".join(heads),
-        "context": str(unet.config.cross_attention_dim),
-        "text encoders": " + ".join(p.id for p in model.text_encoders),
-        "picture": f"{model.resolution} × {model.resolution}",
-        "parameters": millions(total_params(unet)),
-        "GMACs": f"{count(unet, model.resolution).total / 1e9:,.1f}",
-        "predicts": {"epsilon": "noise (ε)", "v_prediction": "velocity (v)"}[
-            model.training.objective
-        ],
     }
 
 
@@ -279,10 +206,3 @@ def _unet(
     }
     named = {f"UNet in: {name}": t for name, t in shown.items() if t is not None}
     return {**named, "UNet out": unet(**inputs).sample}
-
-
-def _count(function: Any, inputs: Mapping[str, torch.Tensor]) -> int:
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        function(**inputs)
-    return counter.get_total_flops() // 2

@@ -144,6 +144,13 @@ def memory(
     return Memory(dict(tracker.written), tracker.peak + held, size)
 
 
+def dispatched_macs(function: Any, *args: Any, **kwargs: Any) -> int:
+    """MACs of one call as PyTorch's own counter sees them, on the device of the arguments."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        function(*args, **kwargs)
+    return counter.get_total_flops() // 2
+
+
 def weight_bytes(unet: UNet2DConditionModel, dtype: torch.dtype | None = None) -> int:
     """Bytes of the weights, in the model's own dtype or in another."""
     return sum(p.numel() * (dtype or p.dtype).itemsize for p in unet.parameters())

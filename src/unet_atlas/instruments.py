@@ -19,7 +19,6 @@ import torch
 import torchinfo
 from diffusers.models.activations import GEGLU
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from unet_atlas import cost, crosscheck, formula
 from unet_atlas.build import example_inputs, from_config
@@ -175,13 +174,6 @@ def biased_linear_macs(model: nn.Module, inputs: Mapping[str, Any]) -> int:
 
     _run(model, inputs, lambda m: isinstance(m, nn.Linear) and m.bias is not None, count)
     return macs["linear"]
-
-
-def dispatched_macs(function: Any, *args: Any, **kwargs: Any) -> int:
-    """MACs of one call as PyTorch's own counter sees them, on the device of the arguments."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        function(*args, **kwargs)
-    return counter.get_total_flops() // 2
 
 
 def columns_table(columns: Mapping[str, Sequence[Column]]) -> Table:
