@@ -1,4 +1,4 @@
-"""The command line: ``unet-atlas list | show | compare | cost``.
+"""The command line: ``unet-atlas list | show | compare | cost | sample | score``.
 
 Every answer is a list of tables, printed or written in one of five formats. Bad input gets one
 sentence on stderr and exit code 2.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here ever asks the Hub
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # only 'sample' may ask it, and only if set to 0
 
 from unet_atlas import __version__, catalog
 from unet_atlas.errors import AtlasError
@@ -25,6 +25,9 @@ COLUMNS = ("key", "role", "difference")  # of the tables of a comparison
 SOURCE_HELP = (
     "an id of the catalogue (see 'list'), a config.json, or a saved UNet or pipeline folder"
 )
+
+CAPTIONS_HELP = "captions: .csv, .tsv or .jsonl with a column caption, .txt, or COCO's .json"
+SAMPLERS_HELP = "ddim, ddpm, pndm, euler, euler_a, heun, dpm++, unipc, or own"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
             "--resolution", type=int, help="side of the image in pixels (8 a latent cell)"
         )
         size.add_argument("--latent", type=int, help="side of the latent in cells")
+    _sample_command(commands)
+    _score_command(commands)
     return parser
 
 
@@ -106,15 +111,79 @@ def _cost_command(commands: argparse._SubParsersAction) -> argparse.ArgumentPars
     return cost
 
 
+def _sample_command(commands: argparse._SubParsersAction) -> None:
+    about = "draw one picture a caption into a folder"
+    command = _command(commands, "sample", _sample, about, writes_a_folder=True)
+    command.add_argument(
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="a model of the mini family or a pipeline folder; by default what UNET_ATLAS_WEIGHTS "
+        "names",
+    )
+    texts = command.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--captions", type=Path, metavar="FILE", help=CAPTIONS_HELP)
+    texts.add_argument("--prompt", nargs="+", metavar="TEXT", help="one caption or more")
+    add = command.add_argument
+    add("--steps", type=int, default=25, help="denoising steps (default: 25)")
+    add("--guidance", type=float, default=5.0, help="1 is none (default: 5)")
+    add("--sampler", default="ddim", help=f"{SAMPLERS_HELP} (default: ddim)")
+    add("--negative", default="", metavar="TEXT", help="what not to draw")
+    add("--seed", type=int, default=0, help="base seed of the run (default: 0)")
+    add("--batch", type=int, default=16, help="pictures at once; changes none (default: 16)")
+    add("--limit", type=int, metavar="N", help="no more than the first N captions")
+    add("--resume", action="store_true", help="go on with the run that the folder holds")
+    add("--device", default="best", help="cpu, cuda, mps or best (default: best)")
+    add("--dtype", help="fp32, fp16 or bf16 (default: what suits the device)")
+    add("--image", type=Path, metavar="FILE", help="the image that unCLIP varies")
+    add("--noise-level", type=int, metavar="N", help="noise on unCLIP's image embedding")
+    for name, words in (("original-size", "H W"), ("crop", "TOP LEFT"), ("target-size", "H W")):
+        about = f"SDXL's {name.replace('-', ' ')} conditioning, in pixels"
+        add(f"--{name}", nargs=2, type=int, metavar=tuple(words.split()), help=about)
+
+
+def _score_command(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "score", _score, "FID, KID and CLIP score of a folder of pictures")
+    add = command.add_argument
+    add("pictures", metavar="FOLDER", type=Path, help="png, jpg or webp images, all of one size")
+    add(
+        "--captions",
+        type=Path,
+        metavar="FILE",
+        help=f"{CAPTIONS_HELP}; by default FOLDER/captions.csv",
+    )
+    add("--reference", type=Path, metavar="X", help="a folder of images, or an .npz of features")
+    add("--clip", default="mini-scorer", metavar="X", help="a folder with a CLIP model")
+    add("--features", choices=("clip", "inception"), default="clip", help="of FID and KID")
+    add("--inception-weights", type=Path, metavar="FILE", help="torch-fidelity's file of weights")
+    add("--oracle", action="store_true", help="also read pictures of the picture world back")
+    add("--subset", action="store_true", help="allow captions that have no picture")
+    add("--prefix", default="", metavar="TEXT", help="put before each caption for the CLIP score")
+    add("--resamples", type=int, default=200, help="of the bootstrap (default: 200)")
+    add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add("--save-reference", type=Path, metavar="FILE", help="also write FOLDER's features as .npz")
+
+
 def _command(
-    commands: argparse._SubParsersAction, name: str, run: Callable, about: str
+    commands: argparse._SubParsersAction,
+    name: str,
+    run: Callable,
+    about: str,
+    writes_a_folder: bool = False,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
     command.set_defaults(run=run)
     command.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    command.add_argument(
-        "--output", type=Path, metavar="FILE", help="write to FILE instead of stdout"
-    )
+    if writes_a_folder:
+        command.set_defaults(output=None)
+        about = "folder for the pictures, captions.csv and provenance.json"
+        command.add_argument(
+            "--output", dest="folder", type=Path, required=True, metavar="FOLDER", help=about
+        )
+    else:
+        command.add_argument(
+            "--output", type=Path, metavar="FILE", help="write to FILE instead of stdout"
+        )
     return command
 
 
@@ -167,6 +236,81 @@ def _cost(options: argparse.Namespace) -> list:
         shown.append(tables.cost_table(unet.atlas_label, cost.count(unet, *size)))
         shown.append(tables.memory_table(unet.atlas_label, cost.memory(unet, *size)))
     return [t for t in shown if t.name == "macs"] if options.format == "csv" else shown
+
+
+def _sample(options: argparse.Namespace) -> list:
+    from unet_atlas import sampling
+    from unet_atlas.device import parse_device, parse_dtype
+    from unet_atlas.images import Captions, read_captions
+
+    recipe = sampling.Recipe(options.sampler, options.steps, options.guidance, options.negative)
+    source = options.source or sampling.source()
+    if source is None:
+        raise AtlasError("No model is named; name one, or set UNET_ATLAS_WEIGHTS.")
+    if options.limit is not None and options.limit < 1:
+        raise AtlasError(f"The first {options.limit} captions can't be drawn; give 1 or more.")
+    given = options.prompt
+    captions = Captions(tuple(given)) if given else read_captions(options.captions)
+    conditioning = _conditioning(options)
+    dtype = parse_dtype(options.dtype) if options.dtype else None
+    pipeline = sampling.load_pipeline(source, parse_device(options.device), dtype)
+    try:
+        facts = sampling.sample_into(
+            options.folder,
+            pipeline,
+            captions.first(options.limit),
+            recipe,
+            options.seed,
+            options.batch,
+            options.resume,
+            sys.stderr.isatty(),
+            **conditioning,
+        )
+    except KeyboardInterrupt:
+        raise AtlasError("Interrupted; the same command with --resume goes on with it.") from None
+    return [sampling.run_table(options.folder, facts)]
+
+
+def _conditioning(options: argparse.Namespace) -> dict:
+    """What SDXL and unCLIP take beside the caption, under diffusers' names."""
+    from unet_atlas.images import read_image
+
+    given = {
+        "image": None if options.image is None else read_image(options.image),
+        "noise_level": options.noise_level,
+        "original_size": options.original_size,
+        "crops_coords_top_left": options.crop,
+        "target_size": options.target_size,
+    }
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _score(options: argparse.Namespace) -> list:
+    from unet_atlas import scoring
+
+    needs_clip = options.features == "clip"
+    if options.save_reference is not None:
+        scorer = scoring.load_scorer(options.clip) if needs_clip else None
+        extractor = scoring.extractor_of(options.features, scorer, options.inception_weights)
+        scoring.save_reference(options.pictures, options.save_reference, extractor)
+    table = scoring.score(
+        options.pictures,
+        options.captions,
+        options.reference,
+        options.clip,
+        options.features,
+        options.oracle,
+        options.subset,
+        options.prefix,
+        options.resamples,
+        options.seed,
+        options.inception_weights,
+    )
+    return [table]
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:

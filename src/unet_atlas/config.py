@@ -18,6 +18,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from unet_atlas import catalog
 from unet_atlas.errors import AtlasError
+from unet_atlas.mini import MEMBERS, folder
 
 MAX_FILE_BYTES = 1_000_000
 MAX_CHANNELS = 65_536
@@ -113,7 +114,9 @@ FLAGS = (
 
 
 def resolve(source: str | Path) -> tuple[str, dict[str, Any]]:
-    """Label and checked configuration of a catalogue id, a ``config.json`` or a saved folder.
+    """Label and checked configuration of an id, a ``config.json`` or a saved folder.
+
+    Ids are the catalogue's and the mini family's.
 
     A folder may be a saved UNet (``config.json`` in it) or a saved pipeline (``unet/`` in it).
     The configuration holds every argument of ``UNet2DConditionModel``, defaults filled in.
@@ -124,7 +127,7 @@ def resolve(source: str | Path) -> tuple[str, dict[str, Any]]:
     name = str(source)
     if name in catalog.ids():
         return name, check(dict(catalog.get(name).unet.config), name)
-    path = Path(source)
+    path = folder(name) if name in MEMBERS else Path(source)
     if not _exists(path):
         raise AtlasError(
             f"{name!r} is neither a model of the catalogue nor a file or folder here; "

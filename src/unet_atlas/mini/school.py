@@ -1,0 +1,314 @@
+"""The order of training: towers and autoencoder, then latents and text features once, then UNets.
+
+Every stage leaves one safetensors file in the working folder and is skipped when that is there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import write_text
+from unet_atlas.mini import lessons, networks, pipelines
+from unet_atlas.mini.members import CLIPS, MEMBERS, SCORER
+from unet_atlas.mini.pictures import Pictures, pictures, to_clip, to_pixels
+from unet_atlas.mini.training import Outcome, Plan, fit
+from unet_atlas.mini.words import tokenizer
+
+PICTURES = 32_768
+CHUNK = 256
+IMAGE_NOISE = {
+    "beta_schedule": "squaredcos_cap_v2",
+    "num_train_timesteps": 1000,
+    "clip_sample": False,
+}
+PLANS = {  # on two CPU cores
+    "clip-s": (Plan(800, rate=2e-3, seed=11), 256),
+    "clip-m": (Plan(800, rate=2e-3, seed=12), 256),
+    "scorer": (Plan(800, rate=2e-3, seed=13), 256),
+    "vae": (Plan(1700, rate=2e-3, seed=14), 16),
+    "mini-sd": (Plan(4000, rate=1.5e-3, seed=21), 32),
+    "mini-sd2": (Plan(3200, rate=1.5e-3, seed=22), 32),
+    "mini-unclip": (Plan(1400, rate=1e-3, seed=23), 32),
+    "mini-sdxl": (Plan(4200, rate=1.5e-3, seed=24), 32),
+}
+
+
+@dataclass
+class School:
+    """Where training happens.
+
+    Attributes:
+        work: folder of checkpoints and finished weights.
+        output: folder of the finished models.
+        device: where the networks are trained.
+        pictures: how many training pictures, or None for ``PICTURES``.
+    """
+
+    work: Path
+    output: Path
+    device: torch.device
+    pictures: int | None = None
+
+    def __post_init__(self) -> None:
+        self.tokenizer = tokenizer()
+        self.count = self.pictures or PICTURES
+
+    def train(self, stage: str, steps: int | None = None) -> str:
+        """Train one stage to its end; returns a line about it."""
+        if self.done(stage):
+            return f"{stage}: already trained; delete {self.weights(stage).name} to train it again"
+        plan, batch = PLANS[stage]
+        plan = replace(plan, steps=steps) if steps else plan
+        network = self.fresh(stage).to(self.device)
+        loss = self.loss(stage, network, batch, plan)
+        outcome = fit(network, loss, plan, self.work / f"{stage}.checkpoint", label=stage)
+        self.finish(stage, network, plan, batch, outcome)
+        return f"{stage}: {outcome.steps} steps, loss {outcome.loss:.4f}, {outcome.seconds:.0f} s"
+
+    def weights(self, stage: str) -> Path:
+        """The file of a finished stage."""
+        return self.work / f"{stage}.safetensors"
+
+    def done(self, stage: str) -> bool:
+        """Whether a stage has been trained to its end."""
+        return self.weights(stage).exists()
+
+    def fresh(self, stage: str) -> nn.Module:
+        """The network of a stage before training."""
+        torch.manual_seed(PLANS[stage][0].seed)
+        if stage in CLIPS:
+            return networks.clip(stage, self.tokenizer)
+        if stage == "vae":
+            return networks.vae()
+        unet = networks.unet(stage)
+        if start := MEMBERS[stage].start:
+            missing = unet.load_state_dict(self.load(start).state_dict(), strict=False)
+            if missing.unexpected_keys:
+                raise AtlasError(f"{stage} can't start from {start}: it has other parts.")
+            nn.init.zeros_(unet.class_embedding.linear_2.weight)
+            nn.init.zeros_(unet.class_embedding.linear_2.bias)
+        return unet
+
+    def load(self, stage: str) -> nn.Module:
+        """The finished network of a stage, on the CPU.
+
+        Raises:
+            AtlasError: it hasn't been trained yet.
+        """
+        if not self.done(stage):
+            raise AtlasError(
+                f"{stage} has to be trained first: python scripts/train_mini.py {stage}."
+            )
+        network = (
+            networks.clip(stage, self.tokenizer) if stage in CLIPS
+            else networks.vae() if stage == "vae"
+            else networks.unet(stage)
+        )  # fmt: skip
+        network.load_state_dict(load_file(self.weights(stage)))
+        return network.eval()
+
+    def finish(
+        self, stage: str, network: nn.Module, plan: Plan, batch: int, outcome: Outcome
+    ) -> None:
+        """Write the weights and what is to be said of the run."""
+        state = {
+            name: weight.detach().cpu().contiguous()
+            for name, weight in network.state_dict().items()
+        }
+        about = {
+            "stage": stage,
+            "plan": asdict(plan),
+            "batch": batch,
+            "pictures": self.count,
+            "outcome": asdict(outcome),
+            "device": self.device_name,
+            "torch": torch.__version__,
+        }
+        write_text(self.work / f"{stage}.json", json.dumps(about, indent=1) + "\n")
+        temporary = self.weights(stage).with_suffix(".part")
+        save_file(state, temporary)
+        temporary.replace(self.weights(stage))
+
+    @property
+    def device_name(self) -> str:
+        """The device in words."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{self.device.type}, {torch.get_num_threads()} threads"
+
+    def loss(self, stage: str, network: nn.Module, batch: int, plan: Plan):
+        """The loss of a stage as a function of (step, generator)."""
+        if stage in CLIPS:
+            return self._contrastive(network, batch, plan.seed)
+        if stage == "vae":
+            return self._reconstruction(network, batch)
+        return self._denoising(stage, network, batch)
+
+    def _contrastive(self, model: nn.Module, batch: int, seed: int):
+        data = self.data(accidents=False)
+        tokens = self.tokens(data.captions)
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(data.captions))}
+        group = torch.tensor([numbers[text] for text in data.captions])
+
+        def loss(step: int, rng: torch.Generator) -> Tensor:
+            pick = torch.randint(len(group), (batch,), generator=rng)
+            pixels = to_clip(data.images[pick.numpy()]).to(self.device)
+            pixels = pixels + 0.05 * torch.randn(pixels.shape, generator=rng).to(self.device)
+            return lessons.contrastive(model, pixels, tokens[pick].to(self.device), group[pick])
+
+        return loss
+
+    def _reconstruction(self, model: nn.Module, batch: int):
+        data = self.data(accidents=True)
+
+        def loss(step: int, rng: torch.Generator) -> Tensor:
+            pick = torch.randint(len(data.images), (batch,), generator=rng)
+            pixels = to_pixels(data.images[pick.numpy()]).to(self.device)
+            noise = torch.randn((batch, 4, 16, 16), generator=rng).to(self.device)
+            return lessons.reconstruction(model, pixels, noise)
+
+        return loss
+
+    def _denoising(self, stage: str, unet: nn.Module, batch: int):
+        lesson = self.lesson(stage)
+        scheduler = networks.training_scheduler(stage)
+        image_noise = DDPMScheduler(**IMAGE_NOISE)
+        run = torch.compile(unet) if self.device.type == "cuda" else unet
+
+        def loss(step: int, rng: torch.Generator) -> Tensor:
+            return lessons.denoising(run, scheduler, lesson, batch, rng, image_noise)
+
+        return loss
+
+    def data(self, accidents: bool) -> Pictures:
+        """The training pictures, made once and kept in the working folder."""
+        path = self.work / f"pictures-{self.count}{'-accidents' if accidents else ''}.npz"
+        if not path.exists():
+            made = pictures(0, 0, self.count, accidents)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".part.npz")
+            np.savez(temporary, images=made.images, captions=made.captions, sizes=made.sizes)
+            temporary.replace(path)
+        kept = np.load(path)
+        return Pictures(kept["images"], tuple(kept["captions"].tolist()), kept["sizes"])
+
+    def tokens(self, captions: tuple[str, ...]) -> Tensor:
+        """(n, 24) token numbers."""
+        encoded = self.tokenizer(
+            list(captions), padding="max_length", truncation=True, return_tensors="pt"
+        )
+        return encoded.input_ids
+
+    @cached_property
+    def latent_scale(self) -> float:
+        """One over the standard deviation of the latents: the VAE's ``scaling_factor``."""
+        images = self.data(accidents=False).images[:1024]
+        return round(1 / float(self._encode(images).std()), 4)
+
+    @torch.inference_mode()
+    def _encode(self, images: np.ndarray) -> Tensor:
+        vae = self.load("vae").to(self.device)
+        chunks = (images[i : i + CHUNK] for i in range(0, len(images), CHUNK))
+        return torch.cat(
+            [
+                vae.encode(to_pixels(chunk).to(self.device)).latent_dist.mean.cpu()
+                for chunk in chunks
+            ]
+        )
+
+    @torch.inference_mode()
+    def lesson(self, stage: str) -> lessons.Lesson:
+        """Latents, text features and the other conditions of a member, computed once."""
+        member = MEMBERS[stage]
+        xl = "addition_embed_type" in member.unet
+        data = self.data(accidents=xl)
+        texts = tuple(dict.fromkeys(data.captions))
+        number = {text: i for i, text in enumerate(texts)}
+        hidden, pooled = self.text_features(member.text, (*texts, ""))
+        extra: dict[str, Tensor] = {}
+        if xl:  # the pipeline of SDXL base stands for "no caption" by zeros
+            hidden[-1], pooled[-1] = 0, 0
+            extra = {"pooled": pooled, "sizes": torch.from_numpy(data.sizes).float()}
+        if "class_embed_type" in member.unet:
+            extra = self.image_features(data.images)
+        lesson = lessons.Lesson(
+            self.latents(xl), hidden, torch.tensor([number[c] for c in data.captions]), **extra
+        )
+        moved = {k: v.to(self.device) for k, v in vars(lesson).items() if v is not None}
+        return replace(lesson, **moved)
+
+    def latents(self, accidents: bool) -> Tensor:
+        """(N, 4, 16, 16) scaled latents in half precision, kept in the working folder."""
+        path = self.work / f"latents-{self.count}{'-accidents' if accidents else ''}.safetensors"
+        if not path.exists():
+            made = (self._encode(self.data(accidents).images) * self.latent_scale).half()
+            temporary = path.with_suffix(".part")
+            save_file({"latents": made.contiguous()}, temporary)
+            temporary.replace(path)
+        return load_file(path)["latents"]
+
+    def text_features(
+        self, encoders: tuple[tuple[str, int], ...], captions: tuple[str, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Context (n, 24, d) of the encoders side by side, and the pooled text of the last one."""
+        tokens, contexts, pooled = self.tokens(captions), [], None
+        for name, skip in encoders:
+            model = self.load(name)
+            parts = []
+            for chunk in tokens.split(CHUNK):
+                out = model.text_model(chunk, output_hidden_states=True)
+                parts.append(
+                    (
+                        context(model, out, skip, len(encoders) > 1),
+                        model.text_projection(out.pooler_output),
+                    )
+                )
+            contexts.append(torch.cat([c for c, _ in parts]).half())
+            pooled = torch.cat([p for _, p in parts]).half()
+        return torch.cat(contexts, dim=2), pooled
+
+    def image_features(self, images: np.ndarray) -> dict[str, Tensor]:
+        """Normalised image embeddings (N, e), and what they were normalised by."""
+        model = self.load("clip-m")
+        chunks = (images[i : i + CHUNK] for i in range(0, len(images), CHUNK))
+        embedded = torch.cat(
+            [model.visual_projection(model.vision_model(to_clip(c)).pooler_output) for c in chunks]
+        )
+        mean, std = embedded.mean(0, keepdim=True), embedded.std(0, keepdim=True)
+        save_file({"mean": mean, "std": std}, self.work / "image-statistics.safetensors")
+        return {"images": (embedded - mean) / std, "mean": mean, "std": std}
+
+    def graduate(self, name: str) -> Path:
+        """Put a member (or the scorer) into its folder under ``output``; returns the folder."""
+        target = self.output / name
+        if name == SCORER:
+            others = {"tokenizer": self.tokenizer, "image_processor": pipelines.image_processor()}
+            pipelines.save(self.load("scorer"), target, **others)
+            return target
+        networks = {tower: self.load(tower) for tower, _ in MEMBERS[name].text}
+        networks |= {"unet": self.load(name), "vae": self.load("vae")}
+        networks["vae"].register_to_config(scaling_factor=self.latent_scale)
+        unclip = "class_embed_type" in MEMBERS[name].unet
+        statistics = load_file(self.work / "image-statistics.safetensors") if unclip else None
+        pipelines.save(pipelines.pipeline(name, networks, self.tokenizer, statistics), target)
+        return target
+
+
+def context(model: nn.Module, out, skip: int, two_encoders: bool) -> Tensor:
+    """What a pipeline hands to cross-attention: SD 1 and 2 the last hidden state of the (cut) tower
+    after its final norm, SDXL the penultimate hidden state without it."""
+    if two_encoders:
+        return out.hidden_states[-1 - skip]
+    if skip == 0:
+        return out.last_hidden_state
+    return model.text_model.final_layer_norm(out.hidden_states[-1 - skip])
