@@ -6,21 +6,34 @@ were. Captions with combinations that training never held are counted apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from diffusers import DiffusionPipeline
+from PIL import Image
 
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import write_text
 from unet_atlas.metrics.bootstrap import Estimate, wilson
-from unet_atlas.sampling import Recipe, Sampled, sample
+from unet_atlas.mini import folder
+from unet_atlas.sampling import Recipe, Sampled, load_pipeline, sample
+from unet_atlas.sampling.pictures import pixels_digest
 from unet_atlas.shapes.captions import caption
 from unet_atlas.shapes.oracle import judge_all
 from unet_atlas.shapes.render import render
-from unet_atlas.shapes.world import Scene, draw_scene
+from unet_atlas.shapes.world import SIDE, Scene, draw_scene, place
 
 SEED = 2024  # not the seed of the training pictures
+COLUMNS = 25  # of the sheet that holds an exam's pictures
+STEPS, SAMPLER = 15, "dpm++"
+GUIDANCES = (1.5, 2.0, 3.0, 4.0, 5.5, 7.5)  # tried on 100 captions; the best sits the exam
+NOISE_LEVEL = 0  # of the picture that unCLIP is given: another scene that meets the caption
 COUNTS = {1: 150, 2: 250, 3: 100}  # captions with one, two, three objects
 QUESTIONS = {  # what is asked: (objects in the caption, column of the verdict)
     "one object: shape and colour": (1, "objects"),
@@ -76,6 +89,7 @@ def sit(
     """Draw the exam's captions; returns the pictures and one verdict a row, with ``asked``, the
     number of objects in the caption."""
     asked = paper(n, split)
+    conditioning = given(pipeline, range(n), split) | conditioning
     drawn = sample(pipeline, asked.captions, recipe, batch=batch, progress=progress, **conditioning)
     verdicts = judge_all(asked.captions, drawn.images)
     return drawn, verdicts.assign(asked=asked.counts)
@@ -93,3 +107,128 @@ def marks(verdicts: pd.DataFrame) -> dict[str, Estimate]:
             found[question] = wilson(int((answers == True).sum()), len(answers))  # noqa: E712
     found["all captions: everything"] = wilson(int(verdicts.right.sum()), len(verdicts))
     return found
+
+
+# --- the exam as it was sat when training ended ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An exam's pictures, drawn once and shipped with the model.
+
+    Attributes:
+        images: (n, 64, 64, 3) uint8; captions, counts: n captions and their numbers of objects.
+        facts: recipe, marks, device, versions, date, seconds, digest of the pixels.
+    """
+
+    images: np.ndarray
+    captions: tuple[str, ...]
+    counts: np.ndarray
+    facts: dict[str, Any]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How they were drawn."""
+        return Recipe(**self.facts["recipe"])
+
+    def verdicts(self) -> pd.DataFrame:
+        """The oracle's verdicts, read from the pictures now."""
+        return judge_all(self.captions, self.images).assign(asked=self.counts)
+
+
+def recorded(name: str) -> Recorded:
+    """The exam of a member, as shipped in its folder (``exam.png``, ``exam.json``).
+
+    Raises:
+        AtlasError: the folder holds no exam, or its pictures are not the ones that were drawn.
+    """
+    path = folder(name)
+    try:
+        facts = json.loads((path / "exam.json").read_text("utf-8"))
+        with Image.open(path / "exam.png") as sheet:
+            images = cut(np.asarray(sheet.convert("RGB")), facts["captions"])
+    except (OSError, ValueError, KeyError):
+        raise AtlasError(
+            f"{name} holds no exam that can be read; run scripts/train_mini.py {name}."
+        ) from None
+    if pixels_digest(images) != facts["digest"]:
+        raise AtlasError(f"The exam of {name} is not the one that was drawn; restore exam.png.")
+    asked = paper(facts["captions"])
+    return Recorded(images, asked.captions, asked.counts, facts)
+
+
+def redraw(name: str, indices: Sequence[int], pipeline: DiffusionPipeline | None = None) -> Sampled:
+    """Draw some of a recorded exam's pictures again, here and now."""
+    exam = recorded(name)
+    pipeline = pipeline or load_pipeline(folder(name))
+    captions = [exam.captions[i] for i in indices]
+    return sample(pipeline, captions, exam.recipe, seeds=indices, **given(pipeline, indices))
+
+
+def given(
+    pipeline: DiffusionPipeline, indices: Sequence[int], split: str = "test"
+) -> dict[str, Any]:
+    """What a pipeline is given besides the caption: unCLIP a picture of another scene that meets
+    it, the others nothing."""
+    if not hasattr(pipeline, "image_encoder"):
+        return {}
+    scenes = [place(np.random.default_rng([SEED, i, 2]), _scene(i, split).request) for i in indices]
+    images = [Image.fromarray(render(scene)) for scene in scenes]
+    return {"image": images, "noise_level": NOISE_LEVEL}
+
+
+def cut(sheet: np.ndarray, count: int) -> np.ndarray:
+    """A sheet of 64-pixel pictures, ``COLUMNS`` a row, as (count, 64, 64, 3)."""
+    rows, columns = sheet.shape[0] // SIDE, sheet.shape[1] // SIDE
+    cells = sheet.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)
+    return np.ascontiguousarray(cells.reshape(-1, SIDE, SIDE, 3)[:count])
+
+
+def paste(images: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`cut`; what is left of the last row is black."""
+    rows = -(-len(images) // COLUMNS)
+    cells = np.zeros((rows * COLUMNS, SIDE, SIDE, 3), np.uint8)
+    cells[: len(images)] = images
+    grid = cells.reshape(rows, COLUMNS, SIDE, SIDE, 3).swapaxes(1, 2)
+    return grid.reshape(rows * SIDE, COLUMNS * SIDE, 3)
+
+
+def assess(
+    path: Path, about: dict[str, Any], n: int = 500, tried: int = 100, progress: bool = False
+) -> dict[str, Any]:
+    """Sit the exam with the model in ``path`` and leave ``exam.png`` and ``exam.json`` there.
+
+    Args:
+        about: facts to be kept with the marks (device, date, training).
+        n: captions of the exam; ``tried``: captions on which guidance is chosen.
+
+    Returns:
+        the facts: recipe, marks by split with Wilson intervals, the search over guidance.
+    """
+    pipeline = load_pipeline(path)
+    search = {}
+    for guidance in GUIDANCES:
+        _, verdicts = sit(
+            pipeline, Recipe(SAMPLER, STEPS, guidance), tried, "test", progress=progress
+        )
+        search[guidance] = float(verdicts.right.mean())
+    recipe = Recipe(SAMPLER, STEPS, max(search, key=search.get))
+    drawn, verdicts = sit(pipeline, recipe, n, "test", progress=progress)
+    _, unseen = sit(pipeline, recipe, n, "unseen", progress=progress)
+    facts = {
+        **about,
+        "recipe": asdict(recipe),
+        "search": search,
+        "marks": {
+            split: {question: asdict(mark) for question, mark in marks(found).items()}
+            for split, found in (("test", verdicts), ("unseen", unseen))
+        },
+        "captions": n,
+        "digest": drawn.digest(),
+        "drawn": drawn.provenance,
+    }
+    part = path / "exam.part.png"
+    Image.fromarray(paste(drawn.images)).save(part, optimize=True)
+    part.replace(path / "exam.png")
+    write_text(path / "exam.json", json.dumps(facts, indent=1) + "\n")
+    return facts

@@ -36,10 +36,10 @@ PLANS = {  # on two CPU cores
     "clip-m": (Plan(800, rate=2e-3, seed=12), 256),
     "scorer": (Plan(800, rate=2e-3, seed=13), 256),
     "vae": (Plan(1700, rate=2e-3, seed=14), 16),
-    "mini-sd": (Plan(4000, rate=1.5e-3, seed=21), 32),
-    "mini-sd2": (Plan(3200, rate=1.5e-3, seed=22), 32),
-    "mini-unclip": (Plan(1400, rate=1e-3, seed=23), 32),
-    "mini-sdxl": (Plan(4200, rate=1.5e-3, seed=24), 32),
+    "mini-sd": (Plan(2400, rate=1.5e-3, seed=21), 32),
+    "mini-sd2": (Plan(2200, rate=1.5e-3, seed=22), 32),
+    "mini-unclip": (Plan(800, rate=1e-3, seed=23), 32),
+    "mini-sdxl": (Plan(2600, rate=1.5e-3, seed=24), 32),
 }
 
 

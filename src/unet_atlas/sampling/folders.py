@@ -24,6 +24,7 @@ from unet_atlas.files import write_text
 from unet_atlas.images import Captions, read_facts, read_image, write_png
 from unet_atlas.sampling.pictures import (
     Recipe,
+    Sampled,
     bar,
     check_batch,
     provenance,

@@ -41,8 +41,8 @@ def read_caption(text: str) -> Request:
     parts = _RELATION.split(clean)
     if len(parts) == 3:
         return Request((_wanted(parts[0], text), _wanted(parts[2], text)), parts[1])
-    objects = tuple(_wanted(part, text) for part in _LIST.split(clean))
-    if len(parts) > 3 or len(objects) > 3:
+    objects = tuple(_wanted(p, text) for part in parts[::2] for p in _LIST.split(part))
+    if len(objects) > 3 or len(parts) > 1:
         raise AtlasError(
             f"{text!r} asks for more than the picture world knows: two objects and how the first "
             "stands to the second, or up to three objects."

@@ -38,7 +38,8 @@ from unet_atlas.shapes.world import (
     holds,
 )
 
-LEVEL = 0.45  # a pixel that is coloured to this share belongs to an object
+LEVEL = 0.45  # a pixel that is coloured to this share belongs to an object; paler is not seen
+GROUND = 0.4  # objects leave at least this share of a picture empty; else it is none of this world
 SPECK = 16  # blobs of fewer pixels are dropped
 CROWD = 12  # with more blobs than this the picture is noise, and no blob is worth a long look
 MISFIT = 0.34  # a readable blob differs from its shape by less (L2, relative to the blob)
@@ -49,10 +50,11 @@ RADIUS = (0.8 * RADII["small"][0], 1.2 * RADII["large"][1])  # pixels
 BLURS = (0.0, 0.7, 1.2)  # pixels, sigma: a soft picture is compared with soft shapes
 AREA = {"circle": 3.142, "square": 3.098, "triangle": 1.871, "cross": 2.650, "ring": 2.614}  # r = 1
 SURE = 0.12  # a misfit so small that nothing else need be tried
-SEVERAL = 0.22  # several shapes fit more easily than one, so less is forgiven
+SEVERAL = 0.18  # several shapes fit more easily than one, so less is forgiven
 SHOWN = 0.45  # of an object at least this share must be in view
 SHIFTS = np.array([-5, -2.5, 0, 2.5, 5])  # pixels, around the centre of what is in view
 NUDGE = 0.25  # pixels, for slopes
+STILL = 0.03  # pixels: a shorter step is not taken
 MARGIN = 4  # pixels around a blob that its shape must leave empty
 REACH = 2  # pixels around another blob where this one's share can't be told
 
@@ -121,7 +123,7 @@ def blobs(image: Any) -> tuple[Blob, ...]:
     mixture = _unmix(_pixels(image))
     masks = list(_masks(mixture))
     patches = [_patch(mixture, masks, i) for i in range(len(masks))]
-    patient = len(patches) <= CROWD
+    patient = len(patches) <= CROWD and mixture.ground > GROUND
     found = [_look(patch, patient) for patch in patches]
     if patient:
         found = _rejoin(mixture, masks, found)
@@ -150,7 +152,8 @@ class _Mixture:
 
     ``share`` (64, 64, 6) is the pixel's projection on the line from the background to each colour,
     ``colour`` (64, 64) the line it lies nearest to, ``offset`` (64, 64, 3) the pixel less the
-    background, ``noise`` the standard deviation of the background in levels.
+    background, ``noise`` the standard deviation of the background in levels, ``ground`` the share
+    of the picture that is background.
     """
 
     share: np.ndarray
@@ -158,6 +161,7 @@ class _Mixture:
     offset: np.ndarray
     lines: np.ndarray
     noise: float
+    ground: float
 
 
 def _pixels(image: Any) -> np.ndarray:
@@ -184,7 +188,7 @@ def _unmix(pixels: np.ndarray) -> _Mixture:
     share = offset @ (lines / squares[:, None]).T  # (64, 64, 6)
     held = share.clip(0, 1.2)
     miss = squares * held * (held - 2 * share)  # plus the pixel's own square, the same for all
-    return _Mixture(share, miss.argmin(-1), offset, lines, noise)
+    return _Mixture(share, miss.argmin(-1), offset, lines, noise, float(empty.mean()))
 
 
 def _masks(mixture: _Mixture) -> Iterator[tuple[int, np.ndarray]]:
@@ -263,13 +267,14 @@ def _patch(mixture: _Mixture, masks: Sequence[tuple[int, np.ndarray]], *mine: in
 
 
 def _honest(mixture: _Mixture, colour: int, mask: np.ndarray) -> bool:
-    """Whether the blob's stronger half has a colour of the palette."""
+    """Whether the blob's stronger half has a colour of the palette, on the world's background."""
     share = mixture.share[..., colour]
     core = mask & (share >= np.median(share[mask]))
     mean, line = mixture.offset[core].mean(0), mixture.lines[colour]
     strength = float(mean @ line / (line @ line))
     low, high = STRENGTH
-    return low < strength < high and np.linalg.norm(mean - strength * line) < OFF_PALETTE
+    off = float(np.linalg.norm(mean - strength * line))
+    return mixture.ground > GROUND and low < strength < high and off < OFF_PALETTE
 
 
 # --- blob → shape --------------------------------------------------------------------------------
@@ -300,9 +305,9 @@ def _look(patch: _Patch, patient: bool) -> list[Blob]:
 def _alone(patch: _Patch) -> Blob:
     """One object in full view: its centre of mass is its centre, its area gives its radius."""
     fits = sorted(_firsts(patch), key=lambda fit: fit.misfit)
-    fits[:2] = [_refine(fit, patch) for fit in fits[:2]]
-    if min(fit.misfit for fit in fits[:2]) > SURE:
-        fits = [_sharpen(fit, patch) for fit in fits]
+    fits[0] = _refine(fits[0], patch)
+    if fits[0].misfit > SURE or fits[0].misfit > RIVAL / 2 * fits[1].misfit:
+        fits = [_sharpen(_refine(fit, patch), patch) for fit in fits]
     best, rival = sorted(fits, key=lambda fit: fit.misfit)[:2]
     return _blob(best, 0, rival.misfit, patch)
 
@@ -503,7 +508,10 @@ def _refine(fit: _Fit, patch: _Patch, steps: int = 2) -> _Fit:
         if misfit < best.misfit:
             best = replace(fit, places=places, misfit=misfit)
         if step < steps:
-            places = places + _newton(pictures, patch).reshape(-1, 3)
+            move = _newton(pictures, patch).reshape(-1, 3)
+            if np.abs(move).max() < STILL:
+                break
+            places = places + move
             places[:, 2] = places[:, 2].clip(3, 16)
     return best
 
