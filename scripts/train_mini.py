@@ -68,7 +68,7 @@ def publish(school: School, stage: str, captions: int) -> None:
         return
     today = datetime.date.today().isoformat()
     about = {"model": name, "date": today, "device": school.device_name, "training": trained}
-    facts = exam.assess(target, about, captions, min(100, captions), progress=True)
+    facts = exam.assess(target, about, captions, progress=True)
     write_text(target / "README.md", cards.member_card(name, trained, facts))
     for question, mark in facts["marks"]["test"].items():
         print(f"{name}: {question}: {mark['value']:.1%}", flush=True)

@@ -188,9 +188,9 @@ def test_recipes_that_cant_be_followed(words: dict, expected: str) -> None:
         (["a"], {"seeds": [1, 2]}, "2 seeds for 1 captions"),
         (["a"], {"seeds": [2**32]}, "Seed 4294967296 is out of range"),
         (["a"], {"noise_level": 3}, "takes no conditioning 'noise_level'"),
+        (["a"], {"sigmas": [3]}, "takes no conditioning 'sigmas'"),
         (["a"], {"latents": 3}, "takes no conditioning 'latents'"),
         (["a"], {"negative_prompt": "b"}, "takes no conditioning 'negative_prompt'"),
-        (["a"], {"height": 33}, "StableDiffusionPipeline refuses: .* divisible by 8"),
     ],
 )
 def test_requests_that_cant_be_met(
@@ -203,6 +203,8 @@ def test_requests_that_cant_be_met(
 def test_unclip_says_what_it_lacks(pipelines: dict) -> None:
     with pytest.raises(AtlasError, match="Provide either `image`"):
         sampling.sample(pipelines["unclip"], ["a"], QUICK)
+    with pytest.raises(AtlasError, match=r"StableUnCLIPImg2ImgPipeline refuses: .*noise_level"):
+        sampling.sample(pipelines["unclip"], ["a"], QUICK, image=NOISE[0], noise_level=2000)
     with pytest.raises(AtlasError, match="2 of 'image' for 3 captions"):
         sampling.sample(pipelines["unclip"], ["a"] * 3, QUICK, image=list(NOISE[:2]))
 

@@ -91,7 +91,9 @@ def test_the_hub_is_asked_only_where_the_variable_says_so(monkeypatch: pytest.Mo
 
     monkeypatch.setenv(pipelines.WEIGHTS, "some/model")
     monkeypatch.setattr(pipelines.DiffusionPipeline, "load_config", refuse)
-    with pytest.raises(AtlasError, match="can't be asked for 'some/model': offline here. Download"):
+    with pytest.raises(
+        AtlasError, match=r"can't be asked for 'some/model': offline here\. Download"
+    ):
         sampling.load_pipeline("some/model")
 
 

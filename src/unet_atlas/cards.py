@@ -51,8 +51,9 @@ def member_card(name: str, trained: dict[str, Any], exam: dict[str, Any]) -> str
             HEAD.format(name=name, what=what),
             *_training(trained, member.start),
             "",
-            f"## Exam ({exam['captions']} captions that were not in training)",
+            f"## Exam ({exam['captions']} captions)",
             "",
+            "Captions with several objects were kept out of training. "
             f"Read by the exact oracle, with 95 % Wilson intervals; sampler {recipe['sampler']}, "
             f"{recipe['steps']} steps, guidance {recipe['guidance']:g} (the best of "
             f"{', '.join(f'{float(g):g}' for g in exam['search'])} on the exam's first captions).",

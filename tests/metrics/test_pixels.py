@@ -31,7 +31,8 @@ def test_the_same_size_changes_nothing(how):
 
 def test_antialiasing_matters_only_where_the_picture_shrinks():
     plain, smooth = "torch, bilinear", "torch, bilinear, antialias"
-    assert np.array_equal(resize(pictures(), 48, plain), resize(pictures(), 48, smooth))
+    off = resize(pictures(), 48, plain).astype(int) - resize(pictures(), 48, smooth)
+    assert np.abs(off).max() <= 1  # halves may be rounded up or down
     assert resize(pictures(), 8, smooth).std() < resize(pictures(), 8, plain).std() / 1.5
 
 

@@ -160,6 +160,14 @@ def test_an_object_in_two_pieces_under_another_is_one() -> None:
     assert reading.doubtful == 1  # the bar
 
 
+def test_two_malformed_blobs_of_one_colour_are_not_made_one_object() -> None:
+    halves = [
+        np.maximum(np.hypot(*around(x, 30)) - 9, around(x, 30)[0] * side)
+        for x, side in ((20, 1), (44, -1))
+    ]
+    assert read(from_distance(np.minimum(*halves))) == Reading((), 2)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_object_cut_at_the_border_is_read_if_most_of_it_is_in_view(shape: str) -> None:
     thing = Thing(shape, "purple", 12, 30, 10)
@@ -197,11 +205,10 @@ def test_pure_noise_holds_no_object() -> None:
 
 def test_clouds_are_never_judged_right() -> None:
     rng = np.random.default_rng(0)
-    scenes = [draw_scene(0, i) for i in range(8)]
+    scenes = [draw_scene(0, i) for i in range(4)]
     clouds = [
         oracle._bytes(oracle._blurred(rng.normal(0, 1, (SIDE, SIDE, 3)), s) * 350 * s + 128)
-        for s in (1.0, 2.0, 3.0, 4.0)
-        for _ in range(2)
+        for s in (1.5, 2.0, 3.0, 4.0)
     ]
     assert not judge_all([caption(s.request) for s in scenes], clouds).right.any()
 

@@ -29,7 +29,7 @@ def features_with(mean: Any, cov: Any, n: int, seed: int = 0) -> np.ndarray:
     if cov.shape != (d, d):
         raise AtlasError(f"A mean of {d} numbers needs a covariance ({d}, {d}), not {cov.shape}.")
     if n <= d:
-        raise AtlasError(f"{n} features can't have a given covariance in {d} dimensions; take more.")
+        raise AtlasError(f"{n} features can't have any covariance in {d} dimensions; take more.")
     white = np.random.default_rng(seed).normal(size=(n, d))
     white = np.linalg.qr(white - white.mean(axis=0))[0] * np.sqrt(n - 1)
     return mean + white @ _root(cov)
@@ -48,8 +48,8 @@ def bias_slope(cov1: Any, cov2: Any) -> float:
     """The slope of FID's bias: N pictures with covariance Σ₁ add slope / N to the distance.
 
     A second-order expansion for Gaussian features against a known reference of covariance Σ₂, both
-    invertible: Tr Σ₁ from the mean, and ½ Σᵢⱼ sᵢ sⱼ (1 + δᵢⱼ) / (sᵢ + sⱼ) from the covariance, where
-    s are the singular values of Σ₁^½ Σ₂^½. A reference of M pictures adds
+    invertible: Tr Σ₁ from the mean, and ½ Σᵢⱼ sᵢ sⱼ (1 + δᵢⱼ) / (sᵢ + sⱼ) from the covariance,
+    where s are the singular values of Σ₁^½ Σ₂^½. A reference of M pictures adds
     ``bias_slope(cov2, cov1)`` / M. For d equal variances v in both it is v d (d + 5) / 4.
     """
     cov1, cov2 = features_of(cov1, "first covariance"), features_of(cov2, "second covariance")

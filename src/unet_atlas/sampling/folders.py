@@ -166,8 +166,9 @@ def _read(folder: Path, name: str) -> str:
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
+    text = _read(folder, PROVENANCE)
     try:
-        content = json.loads(_read(folder, PROVENANCE))
+        content = json.loads(text)
     except ValueError:
         content = None
     if not isinstance(content, dict):

@@ -35,7 +35,7 @@ SEEDS = 2**32  # torch's generator on the CPU reads no more than 32 bits of a se
 STRIDE = 0x9E3779B1  # odd, and far from 0: runs of different base seeds don't overlap
 MAX_STEPS = 1000
 OURS = ("self", "num_inference_steps", "guidance_scale", "num_images_per_prompt", "generator")
-OURS += ("latents", "output_type", "return_dict", "kwargs")
+OURS += ("latents", "timesteps", "sigmas", "output_type", "return_dict", "kwargs")
 PER_PROMPT = ("image", "image_embeds")  # one for all, or one a prompt
 
 

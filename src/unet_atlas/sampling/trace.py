@@ -87,9 +87,7 @@ def denoise_trace(
     return Trace(times, torch.stack(noisy), torch.stack(clean), result.float().cpu())
 
 
-def _recording(
-    scheduler: SchedulerMixin, seen: list[tuple[int, Tensor, Tensor]]
-) -> SchedulerMixin:
+def _recording(scheduler: SchedulerMixin, seen: list[tuple[int, Tensor, Tensor]]) -> SchedulerMixin:
     """The scheduler; each of its steps adds (t, noisy, clean) to ``seen``."""
     take, kind = scheduler.step, scheduler.config.prediction_type
     alpha_bar = scheduler.alphas_cumprod.float().cpu()

@@ -177,13 +177,14 @@ def _pixels(image: Any) -> np.ndarray:
 
 
 def _unmix(pixels: np.ndarray) -> _Mixture:
-    offset = pixels - np.array(BACKGROUND, np.float32)
+    ground = np.array(BACKGROUND, np.float32)
+    offset = pixels - ground
     empty = (offset**2).sum(-1) < 40**2
     noise = 0.0
     if empty.sum() > SIDE:
         offset = offset - offset[empty].mean(0)
         noise = float(offset[empty].std())
-    lines = np.array(list(COLOURS.values()), np.float32) - BACKGROUND
+    lines = np.array(list(COLOURS.values()), np.float32) - ground
     squares = (lines**2).sum(1)
     share = offset @ (lines / squares[:, None]).T  # (64, 64, 6)
     held = share.clip(0, 1.2)
@@ -427,15 +428,14 @@ def _rejoin(
 ) -> list[list[Blob]]:
     """Unreadable blobs of one colour that are together one object, which another one divides."""
     lost = [i for i, group in enumerate(found) if not all(blob.readable for blob in group)]
-    result = list(found)
-    for colour in {masks[i][0] for i in lost}:
+    joined: list[list[Blob]] = []
+    for colour in sorted({masks[i][0] for i in lost}):
         pieces = [i for i in lost if masks[i][0] == colour]
-        if len(pieces) > 1:
-            whole = _hidden(_patch(mixture, masks, *pieces))
-            if whole.readable:
-                result = [g for i, g in enumerate(result) if i not in pieces] + [[whole]]
-                break
-    return result
+        whole = _hidden(_patch(mixture, masks, *pieces)) if len(pieces) > 1 else None
+        if whole and whole.readable:
+            joined.append([whole])
+            found = [[] if i in pieces else group for i, group in enumerate(found)]
+    return [*found, *joined]
 
 
 def _firsts(patch: _Patch) -> list[_Fit]:

@@ -1,0 +1,229 @@
+"""What samplers and guidance do, measured: runs that end in latents, distances, order, geometry.
+
+A study draws the same prompts from the same seeds under several settings, so that the settings
+are all that differs.
+
+Book: *Samplers*, *Guidance*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import Tensor, nn
+
+from unet_atlas.errors import AtlasError
+from unet_atlas.images import as_uint8
+from unet_atlas.metrics.bootstrap import Estimate, wilson
+from unet_atlas.sampling.pictures import Recipe, check_batch, seed_of
+from unet_atlas.sampling.pipelines import quiet
+from unet_atlas.sampling.samplers import scheduler_for
+from unet_atlas.shapes.oracle import judge_all
+from unet_atlas.shapes.world import SIDE
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures with the latents that they were decoded from.
+
+    Attributes:
+        captions: n of them.
+        latents: (n, c, h, w) float32 on the CPU, in the UNet's scale.
+        images: (n, H, W, 3) uint8.
+        clipped: (n,) share of a picture's values that the decoder put outside black and white.
+        passes: UNet passes a picture; a guided evaluation is two.
+    """
+
+    captions: tuple[str, ...]
+    latents: Tensor
+    images: np.ndarray
+    clipped: np.ndarray
+    passes: int
+
+
+def draw(
+    pipeline: DiffusionPipeline,
+    captions: Sequence[str],
+    recipe: Recipe,
+    seeds: Sequence[int] | None = None,
+    batch: int = 25,
+    **settings: Any,
+) -> Drawn:
+    """Draw one picture a caption as :func:`~unet_atlas.sampling.sample` does, and keep the latents.
+
+    Args:
+        seeds: one a caption; by default the place of the caption.
+        settings: of the scheduler, such as ``timestep_spacing="trailing"``.
+
+    Raises:
+        AtlasError: no captions, not one seed a caption, or a bad batch.
+    """
+    check_batch(batch)
+    captions = tuple(captions)
+    seeds = [seed_of(0, i) for i in range(len(captions))] if seeds is None else list(seeds)
+    if not captions or len(seeds) != len(captions):
+        raise AtlasError(f"{len(seeds)} seeds for {len(captions)} captions; give one a caption.")
+    latents, rows = [], []
+    with quiet(), scheduled(pipeline, recipe, **settings), counted(pipeline.unet, rows):
+        for at in range(0, len(captions), batch):
+            here = slice(at, at + batch)
+            latents.append(_latents(pipeline, captions[here], seeds[here], recipe))
+    whole = torch.cat(latents)
+    images, clipped = _decoded(pipeline, whole, batch)
+    return Drawn(captions, whole, images, clipped, sum(rows) // len(captions))
+
+
+@contextmanager
+def scheduled(pipeline: DiffusionPipeline, recipe: Recipe, **settings: Any) -> Iterator[None]:
+    """The pipeline with the recipe's scheduler, set otherwise; its own is put back."""
+    shipped = pipeline.scheduler
+    pipeline.scheduler = respaced(scheduler_for(recipe.sampler, shipped), **settings)
+    try:
+        yield
+    finally:
+        pipeline.scheduler = shipped
+
+
+def respaced(scheduler: SchedulerMixin, **settings: Any) -> SchedulerMixin:
+    """A fresh scheduler of the same kind, with other settings."""
+    return type(scheduler).from_config({**scheduler.config, **settings})
+
+
+@contextmanager
+def counted(network: nn.Module, rows: list[int]) -> Iterator[None]:
+    """Each pass of ``network`` adds the rows of its batch to ``rows``."""
+    hook = network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _latents(
+    pipeline: DiffusionPipeline, captions: Sequence[str], seeds: Sequence[int], recipe: Recipe
+) -> Tensor:
+    return (
+        pipeline(
+            prompt=list(captions),
+            negative_prompt=[recipe.negative] * len(captions) if recipe.negative else None,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="latent",
+        )
+        .images.float()
+        .cpu()
+    )
+
+
+@torch.inference_mode()
+def _decoded(
+    pipeline: DiffusionPipeline, latents: Tensor, batch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (n, H, W, 3) uint8, and the share of each one's values that had to be clipped."""
+    vae, images, outside = pipeline.vae, [], []
+    for part in latents.split(batch):
+        part = part.to(vae.device, vae.dtype) / vae.config.scaling_factor
+        pixels = vae.decode(part, return_dict=False)[0].float().cpu() / 2 + 0.5
+        outside.append(((pixels < 0) | (pixels > 1)).float().mean(dim=(1, 2, 3)).numpy())
+        images.append(as_uint8(pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()))
+    return np.concatenate(images), np.concatenate(outside)
+
+
+def distance(a: Tensor, b: Tensor) -> np.ndarray:
+    """The root mean square difference of the latents of each picture, (n,)."""
+    return (a - b).square().flatten(1).mean(dim=1).sqrt().numpy()
+
+
+def slope(steps: Sequence[float], errors: Sequence[float]) -> float:
+    """The order of convergence p of errors that fall as steps⁻ᵖ: minus the slope on log–log."""
+    return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
+
+
+def gaussian_error(scheduler: SchedulerMixin, steps: int, spread: float = 0.5) -> float:
+    """How wrong a sampler ends on data whose probability-flow ODE is solved by hand.
+
+    For data N(0, s²) and y = x/α, h = σ/α the perfect network returns y h / (s² + h²), and y
+    moves along √(s² + h²). The scheduler is run on it as in a pipeline, from its own first step
+    to its own last noise level.
+
+    Returns:
+        |end − exact end| / |exact end| of the latents.
+    """
+    scheduler.set_timesteps(steps)
+    noise = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    x = noise * float(scheduler.init_noise_sigma)
+    levels = noise_levels(scheduler)
+    for i, t in enumerate(scheduler.timesteps):
+        h = levels[i]
+        y = scheduler.scale_model_input(x, t) * (1 + h**2) ** 0.5
+        first = y if i == 0 else first
+        x = scheduler.step(y * h / (spread**2 + h**2), t, x).prev_sample
+    end = levels[-1]
+    exact = first * ((spread**2 + end**2) / (spread**2 + levels[0] ** 2)) ** 0.5
+    if not hasattr(scheduler, "sigmas") or float(scheduler.init_noise_sigma) == 1:
+        exact = exact / (1 + end**2) ** 0.5  # such a scheduler's latents are α y, not y
+    return float((x - exact).norm() / exact.norm())
+
+
+def noise_levels(scheduler: SchedulerMixin) -> list[float]:
+    """h = σ/α at each evaluation and at the end, after ``set_timesteps``."""
+    if hasattr(scheduler, "sigmas"):
+        return [float(h) for h in scheduler.sigmas]
+    bars = [float(scheduler.alphas_cumprod[int(t)]) for t in scheduler.timesteps]
+    return [((1 - a) / a) ** 0.5 for a in (*bars, float(scheduler.final_alpha_cumprod))]
+
+
+def oracle_share(captions: Sequence[str], images: np.ndarray) -> Estimate | None:
+    """The share of pictures that are all right by the oracle, with Wilson's interval; None where
+    the pictures are not of the picture world's size, so that nothing can be read."""
+    if images.shape[1:] != (SIDE, SIDE, 3):
+        return None
+    right = judge_all(captions, images).right
+    return wilson(int(right.sum()), len(right))
+
+
+def guidance_geometry(
+    pipeline: DiffusionPipeline, captions: Sequence[str], recipe: Recipe
+) -> pd.DataFrame:
+    """What guidance has to go on at each evaluation of one batch: means over the captions.
+
+    Returns:
+        one row an evaluation: ``timestep``; ``cosine`` of the two outputs; ``difference`` and
+        ``across``: the size of ε(c) − ε(∅), and of its part across ε(∅), over the size of ε(∅).
+
+    Raises:
+        AtlasError: the recipe has no guidance.
+    """
+    if recipe.guidance <= 1:
+        raise AtlasError("Without guidance the UNet gives one answer; use a guidance above 1.")
+    seen: list[dict[str, float]] = []
+
+    def look(_: nn.Module, args: tuple, output: Any) -> None:
+        empty, told = output[0].float().flatten(1).chunk(2)
+        seen.append({"timestep": int(args[1]), **_geometry(empty, told)})
+
+    hook = pipeline.unet.register_forward_hook(look)
+    try:
+        draw(pipeline, captions, recipe, batch=len(captions))
+    finally:
+        hook.remove()
+    return pd.DataFrame(seen)
+
+
+def _geometry(empty: Tensor, told: Tensor) -> dict[str, float]:
+    difference, size = told - empty, empty.norm(dim=1)
+    along = (difference * empty).sum(dim=1) / size
+    across = (difference.square().sum(dim=1) - along.square()).clamp(min=0).sqrt()
+    return {
+        "cosine": float(torch.cosine_similarity(empty, told).mean()),
+        "difference": float((difference.norm(dim=1) / size).mean()),
+        "across": float((across / size).mean()),
+    }
