@@ -8,8 +8,9 @@ from __future__ import annotations
 import pandas as pd
 
 from unet_atlas import cards, exam
-from unet_atlas.metrics.bootstrap import Estimate
+from unet_atlas.metrics.bootstrap import Estimate, wilson
 from unet_atlas.mini.members import MEMBERS, unet_config
+from unet_atlas.shapes import damage
 from unet_atlas.tables import Table, table_of
 
 OBJECTIVES = {"epsilon": "noise", "v_prediction": "velocity"}
@@ -68,6 +69,21 @@ def exam_table(split: str = "test") -> Table:
     words = {"test": "combinations of the training set", "unseen": "combinations never trained on"}
     caption = f"Share of pictures that are right: {n} captions, {words[split]}, read by the oracle"
     return Table("exam", caption, pd.DataFrame(shown), pd.DataFrame(rows))
+
+
+def oracle_table(n: int = 60, seed: int = 0) -> Table:
+    """How much of ``n`` scenes, of each kind of damage, the oracle reads right in every respect."""
+    found = damage.validate(n, seed)
+    marks = [wilson(int(right), n) for right in found.right]
+    data = found.assign(right=[m.value for m in marks], low=[m.low for m in marks])
+    shown = pd.DataFrame(
+        {
+            "damage": found.disturbance,
+            "scenes": found.scenes.map(str),
+            "read right": [percent(m) for m in marks],
+        }
+    )
+    return Table("oracle", "What the oracle reads right, with 95 % Wilson intervals", shown, data)
 
 
 def percent(estimate: Estimate) -> str:

@@ -10,9 +10,10 @@ from PIL import Image
 from scipy import ndimage
 
 from unet_atlas.errors import AtlasError
-from unet_atlas.shapes import oracle
+from unet_atlas.shapes import damage, fitting, oracle, patches
 from unet_atlas.shapes.captions import caption
-from unet_atlas.shapes.oracle import Reading, blobs, judge, judge_all, read, validate, wilson
+from unet_atlas.shapes.damage import validate
+from unet_atlas.shapes.oracle import Reading, blobs, judge, judge_all, read
 from unet_atlas.shapes.render import coverage, render, signed_distance
 from unet_atlas.shapes.world import (
     BACKGROUND,
@@ -108,10 +109,10 @@ def test_what_is_no_picture_of_this_world_is_refused(image) -> None:
 
 def test_the_template_is_what_render_paints() -> None:
     thing = Thing("cross", "blue", 40.3, 21.7, 10.2)
-    masks = list(oracle._masks(oracle._unmix(oracle._pixels(render([thing])))))
-    patch = oracle._patch(oracle._unmix(oracle._pixels(render([thing]))), masks, 0)
+    masks = list(patches.masks_of(patches.unmix(patches.as_pixels(render([thing])))))
+    patch = patches.patch_of(patches.unmix(patches.as_pixels(render([thing]))), masks, 0)
     height, width = patch.share.shape
-    template = oracle._paint("cross", np.array([[thing.x, thing.y, thing.radius]]), patch)[0]
+    template = fitting._paint("cross", np.array([[thing.x, thing.y, thing.radius]]), patch)[0]
     whole = coverage(thing)[patch.top : patch.top + height, patch.left : patch.left + width]
     np.testing.assert_allclose(template, whole, atol=1e-12)
 
@@ -119,7 +120,7 @@ def test_the_template_is_what_render_paints() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_stated_areas_are_those_of_the_shapes(shape: str) -> None:
     area = coverage(Thing(shape, "red", 32, 32, 12)).sum() / 144
-    assert oracle.AREA[shape] == pytest.approx(area, rel=0.02)
+    assert fitting.AREA[shape] == pytest.approx(area, rel=0.02)
 
 
 # --- objects in each other's way -----------------------------------------------------------------
@@ -200,14 +201,14 @@ def test_pure_noise_holds_no_object() -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
         assert read(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).things == ()
-        assert read(oracle._bytes(rng.normal(128, 40, (SIDE, SIDE, 3)))).things == ()
+        assert read(damage._bytes(rng.normal(128, 40, (SIDE, SIDE, 3)))).things == ()
 
 
 def test_clouds_are_never_judged_right() -> None:
     rng = np.random.default_rng(0)
     scenes = [draw_scene(0, i) for i in range(4)]
     clouds = [
-        oracle._bytes(oracle._blurred(rng.normal(0, 1, (SIDE, SIDE, 3)), s) * 350 * s + 128)
+        damage._bytes(damage._blurred(rng.normal(0, 1, (SIDE, SIDE, 3)), s) * 350 * s + 128)
         for s in (1.5, 2.0, 3.0, 4.0)
     ]
     assert not judge_all([caption(s.request) for s in scenes], clouds).right.any()
@@ -412,31 +413,29 @@ def test_shuffled_captions_are_never_right() -> None:
 
 def test_the_oracle_reads_disturbed_scenes() -> None:
     frame = validate(24, seed=1)
-    assert list(frame.disturbance) == list(oracle.DISTURBANCES)
+    assert list(frame.disturbance) == list(damage.DISTURBANCES)
     assert (frame.scenes == 24).all()
-    assert frame.right.min() >= 0.95  # at most one scene in 24; measured: none
-    assert (frame.low <= frame.right).all()
-    assert (frame.right <= frame.high).all()
+    assert frame.right.min() >= 23  # at most one scene in 24; measured: none
 
 
 @pytest.mark.slow
 def test_the_oracle_is_right_on_3000_scenes_of_all_splits() -> None:
     frame = validate(3000, seed=11).set_index("disturbance")
-    assert frame.right["none"] >= 0.999
-    assert frame.right.min() >= 0.995
+    assert frame.right["none"] >= 2997
+    assert frame.right.min() >= 2985
 
 
 def test_validation_depends_on_the_seed_alone_and_notices_errors(monkeypatch) -> None:
     only = {"nothing left": lambda scene, draws: render([])}
-    monkeypatch.setattr(oracle, "DISTURBANCES", only)
-    assert validate(5, 3).right.tolist() == [0.0]
-    monkeypatch.setattr(oracle, "DISTURBANCES", {"all": oracle._everything})
+    monkeypatch.setattr(damage, "DISTURBANCES", only)
+    assert validate(5, 3).right.tolist() == [0]
+    monkeypatch.setattr(damage, "DISTURBANCES", {"all": damage._everything})
     assert validate(5, 3).equals(validate(5, 3))
 
 
-@pytest.mark.parametrize("name", oracle.DISTURBANCES)
+@pytest.mark.parametrize("name", damage.DISTURBANCES)
 def test_a_disturbance_disturbs_and_repeats(name: str) -> None:
-    scene, disturb = draw_scene(0, 0), oracle.DISTURBANCES[name]
+    scene, disturb = draw_scene(0, 0), damage.DISTURBANCES[name]
     images = [disturb(scene, np.random.default_rng(3)) for _ in range(2)]
     assert images[0].dtype == np.uint8
     assert images[0].shape == (SIDE, SIDE, 3)
@@ -449,7 +448,7 @@ def test_a_shift_never_pushes_an_object_out() -> None:
     shifts = set()
     for i in range(60):
         scene = draw_scene(0, i)
-        top, left = oracle._shift(scene, rng)
+        top, left = damage._shift(scene, rng)
         shifts |= {top, left}
         ink = (render(scene) != np.array(BACKGROUND)).any(-1).sum()
         moved = (render(scene, crop=(top, left)) != np.array(BACKGROUND)).any(-1).sum()
@@ -469,25 +468,7 @@ def test_smooth_warps_are_forgiven_or_doubtful_but_not_misread() -> None:
             bent = [ndimage.map_coordinates(image[..., c], at, order=1) for c in range(3)]
             bent = np.stack(bent, -1)[4:-4, 4:-4]
             bent = np.pad(bent, ((4, 4), (4, 4), (0, 0)), mode="edge")
-            assert facts(read(oracle._bytes(bent)).things) == [(shape, "blue", "large")]
+            assert facts(read(damage._bytes(bent)).things) == [(shape, "blue", "large")]
 
 
 # --- intervals -----------------------------------------------------------------------------------
-
-
-def test_wilson_against_published_values() -> None:
-    # Newcombe 1998, Statistics in Medicine 17, Table I: 81 of 263; 15 of 148; 0 of 20; 1 of 29
-    for k, n, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        assert wilson(k, n) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_wilson_is_symmetric_and_stays_within_0_and_1() -> None:
-    for k in range(11):
-        low, high = wilson(k, 10)
-        assert 0 <= low <= k / 10 <= high <= 1
-        assert wilson(10 - k, 10) == pytest.approx((1 - high, 1 - low))
