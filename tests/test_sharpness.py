@@ -1,4 +1,4 @@
-"""The share of fine detail: zero for flat pictures, one for the finest stripes, less when blurred."""
+"""The share of fine detail: none in flat pictures, all in the finest stripes, less with blur."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from unet_atlas.sharpness import detail_share
 
 
 def stripes(period: int) -> np.ndarray:
-    columns = (np.arange(64) // (period // 2)) % 2
-    return np.broadcast_to(columns[None, None, :, None] * np.uint8(255), (1, 64, 64, 3))
+    columns = ((np.arange(64) // (period // 2)) % 2 * 255).astype(np.uint8)
+    return np.broadcast_to(columns[None, None, :, None], (1, 64, 64, 3))
 
 
 def test_flat_pictures_have_none() -> None:
@@ -27,7 +27,8 @@ def test_the_finest_stripes_are_all_detail_and_broad_ones_hardly() -> None:
 
 def test_enlarged_pictures_lose_it_in_order_of_their_originals() -> None:
     scenes = [draw_scene(1, i) for i in range(12)]
-    means = [detail_share(np.stack([render(s, o) for s in scenes])).mean() for o in (16, 24, 32, 48, 64)]
+    sizes = (16, 24, 32, 48, 64)
+    means = [detail_share(np.stack([render(s, o) for s in scenes])).mean() for o in sizes]
     assert means == sorted(means)
     assert means[2] < 0.25 * means[-1]
 

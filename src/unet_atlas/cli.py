@@ -78,17 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--blocks", action="store_true", help="one row a block instead of one a stage"
     )
-    compare = _command(
-        commands, "compare", _compare, "two or more models, paired by resolution level"
-    )
-    compare.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP)
-    compare.add_argument(
-        "--part",
-        choices=("all", "stages", "config", "parameters"),
-        default="all",
-        help="which table (default: all; with --format csv: stages)",
-    )
-    for command in (show, compare, _cost_command(commands)):
+    for command in (show, _compare_command(commands), _cost_command(commands)):
         size = command.add_mutually_exclusive_group()
         size.add_argument(
             "--resolution", type=int, help="side of the image in pixels (8 a latent cell)"
@@ -97,6 +87,19 @@ def _parser() -> argparse.ArgumentParser:
     _sample_command(commands)
     _score_command(commands)
     return parser
+
+
+def _compare_command(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    about = "two or more models, paired by resolution level"
+    compare = _command(commands, "compare", _compare, about)
+    compare.add_argument("sources", nargs="+", metavar="X", help=SOURCE_HELP)
+    compare.add_argument(
+        "--part",
+        choices=("all", "stages", "config", "parameters"),
+        default="all",
+        help="which table (default: all; with --format csv: stages)",
+    )
+    return compare
 
 
 def _cost_command(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:

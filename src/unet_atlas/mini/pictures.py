@@ -59,12 +59,16 @@ def _accident(rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
     return original, (crop[0], crop[1])
 
 
-def to_pixels(images: np.ndarray) -> Tensor:
+def to_pixels(images: np.ndarray | Tensor) -> Tensor:
     """uint8 (n, h, w, 3) → float (n, 3, h, w) in [−1, 1], as the autoencoder wants it."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.as_tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def to_clip(images: np.ndarray) -> Tensor:
+def to_clip(images: np.ndarray | Tensor) -> Tensor:
     """uint8 (n, 64, 64, 3) → float (n, 3, 64, 64), normalised as CLIP's image processor does."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
-    return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    pixels = torch.as_tensor(images).permute(0, 3, 1, 2).float() / 255
+    mean, std = (
+        torch.tensor(v, device=pixels.device).view(1, 3, 1, 1)
+        for v in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+    )
+    return (pixels - mean) / std

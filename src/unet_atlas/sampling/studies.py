@@ -93,7 +93,7 @@ def scheduled(pipeline: DiffusionPipeline, recipe: Recipe, **settings: Any) -> I
 
 def respaced(scheduler: SchedulerMixin, **settings: Any) -> SchedulerMixin:
     """A fresh scheduler of the same kind, with other settings."""
-    return type(scheduler).from_config({**scheduler.config, **settings})
+    return type(scheduler).from_config(scheduler.config, **settings)
 
 
 @contextmanager
