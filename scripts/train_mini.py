@@ -11,6 +11,7 @@ import datetime
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,7 +29,7 @@ from unet_atlas.mini.school import School
 STAGES = (*CLIPS, "vae", *MEMBERS)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Train what is named, in order; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="+", choices=(*STAGES, "all"))
@@ -39,7 +40,7 @@ def main() -> int:
     parser.add_argument("--captions", type=int, default=500, help="of the exam (default: 500)")
     parser.add_argument("--device", default="best", help="best, cpu, cuda or mps (default: best)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)

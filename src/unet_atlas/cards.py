@@ -43,7 +43,7 @@ def member_card(name: str, trained: dict[str, Any], exam: dict[str, Any]) -> str
     )
     recipe = exam["recipe"]
     rows = [
-        f"| {question} | {_share(test)} | {_share(exam['marks']['unseen'][question])} |"
+        f"| {question} | {_share(test)} | {_share(exam['marks']['unseen'].get(question))} |"
         for question, test in exam["marks"]["test"].items()
     ]
     return "\n".join(
@@ -90,5 +90,7 @@ def _training(trained: dict[str, Any], start: str | None) -> list[str]:
     ]
 
 
-def _share(mark: dict[str, float]) -> str:
+def _share(mark: dict[str, float] | None) -> str:
+    if mark is None:
+        return "–"
     return f"{mark['value']:.1%} [{mark['low']:.1%}, {mark['high']:.1%}]"

@@ -25,7 +25,7 @@ from unet_atlas.metrics.bootstrap import Estimate, wilson
 from unet_atlas.sampling.pictures import Recipe, check_batch, seed_of
 from unet_atlas.sampling.pipelines import quiet
 from unet_atlas.sampling.samplers import scheduler_for
-from unet_atlas.shapes.oracle import judge_all
+from unet_atlas.shapes.oracle import judge_all, read
 from unet_atlas.shapes.world import SIDE
 
 
@@ -158,18 +158,17 @@ def gaussian_error(scheduler: SchedulerMixin, steps: int, spread: float = 0.5) -
         |end − exact end| / |exact end| of the latents.
     """
     scheduler.set_timesteps(steps)
-    noise = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
-    x = noise * float(scheduler.init_noise_sigma)
-    levels = noise_levels(scheduler)
-    for i, t in enumerate(scheduler.timesteps):
-        h = levels[i]
+    levels, start = noise_levels(scheduler), float(scheduler.init_noise_sigma)
+    x = start * torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+
+    def up(h: float) -> float:  # from the scheduler's latents to y; those of Euler's kind are y
+        return 1.0 if start != 1 else (1 + h**2) ** 0.5
+
+    ratio = (spread**2 + levels[-1] ** 2) / (spread**2 + levels[0] ** 2)
+    exact = x * up(levels[0]) / up(levels[-1]) * ratio**0.5
+    for h, t in zip(levels[:-1], scheduler.timesteps, strict=True):
         y = scheduler.scale_model_input(x, t) * (1 + h**2) ** 0.5
-        first = y if i == 0 else first
         x = scheduler.step(y * h / (spread**2 + h**2), t, x).prev_sample
-    end = levels[-1]
-    exact = first * ((spread**2 + end**2) / (spread**2 + levels[0] ** 2)) ** 0.5
-    if not hasattr(scheduler, "sigmas") or float(scheduler.init_noise_sigma) == 1:
-        exact = exact / (1 + end**2) ** 0.5  # such a scheduler's latents are α y, not y
     return float((x - exact).norm() / exact.norm())
 
 
@@ -227,3 +226,22 @@ def _geometry(empty: Tensor, told: Tensor) -> dict[str, float]:
         "difference": float((difference.norm(dim=1) / size).mean()),
         "across": float((across / size).mean()),
     }
+
+
+def spread(latents: Tensor) -> float:
+    """The mean distance (see :func:`distance`) between two of n latents; n ≥ 2.
+
+    Raises:
+        AtlasError: there is only one.
+    """
+    flat = latents.flatten(1)
+    if len(flat) < 2:
+        raise AtlasError("A spread needs two pictures or more; draw another one.")
+    return float(torch.pdist(flat).mean() / flat.shape[1] ** 0.5)
+
+
+def shapes_seen(images: np.ndarray) -> int | str:
+    """How many different shapes the oracle reads in some pictures; a dash for other worlds'."""
+    if images.shape[1:] != (SIDE, SIDE, 3):
+        return "–"
+    return len({thing.shape for image in images for thing in read(image).things})
