@@ -30,8 +30,12 @@ def school(tmp_path_factory):
         yield made
 
 
-def test_what_is_trained_is_not_trained_again(school):
-    assert "already trained" in school.train("vae")
+def test_what_is_trained_is_not_trained_again_unless_for_longer(school):
+    assert "already trained for 1 steps" in school.train("scorer")
+    before = school.load("scorer").state_dict()
+    assert "2 steps" in school.train("scorer", 2)
+    after = school.load("scorer").state_dict()
+    assert any(not torch.equal(before[k], v) for k, v in after.items())
 
 
 @pytest.mark.parametrize("name", MEMBERS)

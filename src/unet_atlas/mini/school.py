@@ -75,10 +75,12 @@ class School:
         self.count = self.pictures or PICTURES
 
     def train(self, stage: str, steps: int | None = None) -> str:
-        """Train one stage to its end; returns a line about it."""
-        if self.done(stage):
-            return f"{stage}: already trained; delete {self.weights(stage).name} to train it again"
+        """Train one stage to its end, or go on with it to more steps; returns a line about it."""
         plan, batch = plan_for(stage, self.device, steps)
+        if self.done(stage) and self.steps_of(stage) >= plan.steps:
+            return (
+                f"{stage}: already trained for {self.steps_of(stage)} steps; ask for more --steps"
+            )
         network = self.fresh(stage).to(self.device)
         loss = self.loss(stage, network, batch, plan)
         outcome = fit(network, loss, plan, self.work / f"{stage}.checkpoint", label=stage)
@@ -92,6 +94,11 @@ class School:
     def done(self, stage: str) -> bool:
         """Whether a stage has been trained to its end."""
         return self.weights(stage).exists()
+
+    def steps_of(self, stage: str) -> int:
+        """How long a finished stage was trained."""
+        about = json.loads((self.work / f"{stage}.json").read_text("utf-8"))
+        return about["outcome"]["steps"]
 
     def fresh(self, stage: str) -> nn.Module:
         """The network of a stage before training."""
