@@ -89,7 +89,8 @@ def fit(
     bar = tqdm(range(step, last), initial=step, total=plan.steps, desc=label, mininterval=5)
     for step in bar:
         losses.append(_step(loss, step, plan, optimizer, weights))
-        torch._foreach_lerp_(average, weights, 1 - plan.average_at(step))
+        with torch.no_grad():
+            torch._foreach_lerp_(average, weights, 1 - plan.average_at(step))
         if step % 50 == 0:
             bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.4f}")
         if time.monotonic() - saved > every or step + 1 == last:
