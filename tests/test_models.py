@@ -9,8 +9,10 @@ from safetensors import safe_open
 
 from unet_atlas import cards, compare
 from unet_atlas.build import build_unet
+from unet_atlas.errors import AtlasError
 from unet_atlas.mini import MEMBERS, folder, networks
 from unet_atlas.mini.members import SCORER, home
+from unet_atlas.sampling import Recipe, load_pipeline, sample
 
 ALL = (*MEMBERS, SCORER)
 
@@ -67,3 +69,20 @@ def test_the_shipped_unet_is_the_one_of_the_code(name):
 def test_members_compare_by_name():
     paired = compare.compare([build_unet("mini-sd"), build_unet("mini-sdxl")])
     assert paired.labels == ("mini-sd", "mini-sdxl")
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "message"),
+    [
+        ("mini-sd2", Recipe("ddim", 1000), "DDIMScheduler can't take 1000 of 1000 steps"),
+        ("mini-sd", Recipe("own", 1), "PNDM can't sample in one step"),
+    ],
+)
+def test_steps_that_diffusers_would_stumble_over(name, recipe, message):
+    with pytest.raises(AtlasError, match=message):
+        sample(load_pipeline(name, "cpu"), ["a red ring"], recipe)
+
+
+def test_nothing_is_drawn_on_meta():
+    with pytest.raises(AtlasError, match="Nothing can be drawn on 'meta'"):
+        load_pipeline("mini-sd", "meta")

@@ -22,7 +22,7 @@ import diffusers
 import numpy as np
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin
 from PIL import Image
 
 from unet_atlas import __version__
@@ -154,6 +154,7 @@ def provenance(pipeline: DiffusionPipeline, recipe: Recipe, **conditioning: Any)
     """
     scheduler = scheduler_for(recipe.sampler, pipeline.scheduler)
     scheduler.set_timesteps(recipe.steps)
+    _check_steps(scheduler, recipe.steps)
     device = pipeline.device
     return {
         "model": getattr(pipeline, "atlas_label", "in memory"),
@@ -171,6 +172,17 @@ def provenance(pipeline: DiffusionPipeline, recipe: Recipe, **conditioning: Any)
             "transformers": transformers.__version__,
         },
     }
+
+
+def _check_steps(scheduler: SchedulerMixin, steps: int) -> None:
+    """Refuse what diffusers would answer with an index error or with junk."""
+    name, trained = type(scheduler).__name__, scheduler.config.num_train_timesteps
+    if float(max(scheduler.timesteps)) >= trained:
+        raise AtlasError(
+            f"{name} can't take {steps} of {trained} steps with this spacing; use fewer steps."
+        )
+    if name == "PNDMScheduler" and steps < 2:
+        raise AtlasError("PNDM can't sample in one step; take 2 or more.")
 
 
 def truncated(pipeline: DiffusionPipeline, captions: Sequence[str]) -> int:

@@ -55,6 +55,8 @@ def load_pipeline(
     """
     where, label = _locate(source)
     device = torch.device(device or best_device())
+    if device.type == "meta":
+        raise AtlasError("Nothing can be drawn on 'meta', which holds no numbers; use 'cpu'.")
     with quiet():
         index = _index(where)
         kind = _class(index, label)
