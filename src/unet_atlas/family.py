@@ -90,9 +90,3 @@ def percent(estimate: Estimate) -> str:
     """``93 % [90, 95]``."""
     value, low, high = (f"{100 * v:.0f}" for v in (estimate.value, estimate.low, estimate.high))
     return f"{value} % [{low}, {high}]"
-
-
-def best() -> str:
-    """The member with the most pictures right on the exam."""
-    whole = "all captions: everything"
-    return max(MEMBERS, key=lambda n: exam.recorded(n).facts["marks"]["test"][whole]["value"])
