@@ -53,6 +53,13 @@ def test_sample_then_score(capsys: pytest.CaptureFixture, home: Path, tmp_path: 
                      tmp_path / "scores.csv", "--format", "csv")  # fmt: skip
     assert code == 0
     assert (tmp_path / "scores.csv").read_text().startswith("metric,value,low,high")
+    (tmp_path / "two" / "captions.csv").unlink()
+    only = ("score", tmp_path / "two", "--clip", home / "clip", "--device", "cpu")
+    code, out, err = run(capsys, *only, "--save-reference", tmp_path / "two.npz")
+    assert (code, err) == (0, "")
+    assert "stored as a reference" in out
+    assert "two.npz" in out
+    assert (tmp_path / "two.npz").is_file()
     words = ("score", tmp_path / "one", "--reference", stored, "--clip", home / "clip")
     _, out, _ = run(capsys, *words, "--resamples", 2, "--format", "json")
     assert json.loads(out)["rows"][0]["value"] == pytest.approx(0, abs=1e-9)
@@ -113,6 +120,7 @@ def test_unclip_varies_an_image(capsys: pytest.CaptureFixture, home: Path, tmp_p
         (("sample", "n", "--prompt", "a", "--output", "x", "--dtype", "fp7"), "is no dtype"),
         (("sample", "n", "--prompt", "a", "--output", "x", "--device", "b"), "is no device"),
         (("score", "nope"), "There is no folder 'nope'"),
+        (("score", "nope", "--device", "b"), "is no device"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

@@ -118,10 +118,10 @@ def test_assess_leaves_pictures_facts_and_a_card(tmp_path, monkeypatch):
 def facts_of_training() -> dict:
     """What training says of itself, shortened."""
     return {
-        "plan": {"rate": 1e-3, "seed": 1},
+        "plan": {"rate": 1e-3, "seed": 1, "batch": 8},
         "outcome": {"steps": 5, "seconds": 2.0, "loss": 0.5},
         "pictures": 64,
-        "batch": 8,
+        "before": [],
         "device": "cpu",
         "torch": "2",
     }
@@ -142,3 +142,14 @@ def test_unclip_is_given_a_picture_that_meets_the_caption():
         np.array_equal(i, asked.references[k]) for i, k in zip(images, (0, 3, 9), strict=True)
     )
     assert exam.given(load_pipeline(mini.folder("mini-sd")), [0]) == {}
+
+
+def test_the_oracle_reads_only_the_picture_world():
+    paper = exam.paper(10)
+    share = exam.oracle_share(paper.captions, paper.references)
+    assert share is not None
+    assert share.value >= 0.9
+    assert 1 <= exam.shapes_seen(paper.references) <= 5
+    other = np.zeros((10, 32, 32, 3), np.uint8)
+    assert exam.oracle_share(paper.captions, other) is None
+    assert exam.shapes_seen(other) == "–"

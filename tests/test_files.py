@@ -65,3 +65,37 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> No
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match="can't be a file's name"):
         files.write_text(f"{tmp_path}/a\0b", "x")
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def spoil(error: Exception) -> None:
+        with files.replacing(path) as part:
+            assert (part.parent, part.suffix, part.name[0]) == (tmp_path, ".png", ".")
+            part.write_bytes(b"half")
+            raise error
+
+    for error in (KeyError("x"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            spoil(error)
+    with pytest.raises(AtlasError, match=r"'.*a\.png' can't be written: broken image; choose"):
+        spoil(OSError("broken image"))
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_what_is_written_can_be_read_by_all(tmp_path: Path) -> None:
+    with files.replacing(tmp_path / "a.npz") as part:
+        part.write_bytes(b"new")
+    assert (tmp_path / "a.npz").read_bytes() == b"new"
+    assert (tmp_path / "a.npz").stat().st_mode & 0o777 == 0o644
+
+
+def test_half_a_surrogate(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a.txt", "a\ud800b")
+    assert (tmp_path / "a.txt").read_text() == "a?b"
+    with pytest.raises(AtlasError, match="can't be a file's name"):
+        files.write_text(tmp_path / "a\ud800", "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_pipelines as tiny
 
-from unet_atlas import scoring
+from unet_atlas import reference, scoring
 from unet_atlas.errors import AtlasError
 from unet_atlas.images import open_folder, write_png
 from unet_atlas.metrics.clipscore import cosines
@@ -53,7 +53,7 @@ def values(table: object) -> dict[str, float]:
 
 
 def test_the_values_are_those_of_metrics(home: Path, scorer: scoring.Scorer) -> None:
-    table = scoring.score(home / "drawn", None, home / "true", scorer, resamples=20)
+    table = scoring.score(home / "drawn", reference=home / "true", clip=scorer, resamples=20)
     drawn, true = (open_folder(home / n).load() for n in ("drawn", "true"))
     x, y = (
         clip_features(scorer.model, scorer.processor, images, projected=False)
@@ -75,35 +75,43 @@ def test_the_values_are_those_of_metrics(home: Path, scorer: scoring.Scorer) -> 
         assert row["pictures"] == 12
         assert "32 px, bicubic" in row["resized"]
         assert "transformers" in row["library"]
+    methods = ["bootstrap, centred"] * 2 + ["bootstrap, percentile"] * 2
+    assert [row["method"] for row in table.records()] == methods
     assert {row["reference"] for row in table.records()} == {16, 0}
 
 
 def test_scores_dont_depend_on_how_many_are_held(
     home: Path, scorer: scoring.Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scoring.score(home / "drawn", None, home / "true", scorer, resamples=2)
-    monkeypatch.setattr(scoring, "HELD", 5)
-    parts = scoring.score(home / "drawn", None, home / "true", scorer, resamples=2)
+    whole = scoring.score(home / "drawn", reference=home / "true", clip=scorer, resamples=2)
+    monkeypatch.setattr(reference, "HELD", 5)
+    parts = scoring.score(home / "drawn", reference=home / "true", clip=scorer, resamples=2)
     assert values(parts) == pytest.approx(values(whole), rel=1e-5)
 
 
 def test_a_set_against_itself(home: Path, scorer: scoring.Scorer) -> None:
-    found = values(scoring.score(home / "drawn", None, home / "drawn", scorer, resamples=2))
+    found = values(
+        scoring.score(home / "drawn", reference=home / "drawn", clip=scorer, resamples=2)
+    )
     assert found["FID"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_stored_reference_gives_the_same(
     home: Path, scorer: scoring.Scorer, tmp_path: Path
 ) -> None:
-    extractor = scoring.extractor_of("clip", scorer)
-    stored = scoring.save_reference(home / "true", tmp_path / "true.npz", extractor)
-    by_file = scoring.score(home / "drawn", None, tmp_path / "true.npz", scorer, resamples=20)
-    by_folder = scoring.score(home / "drawn", None, home / "true", scorer, resamples=20)
+    scoring.score(home / "true", save_reference=tmp_path / "true.npz", clip=scorer, resamples=2)
+    by_file = scoring.score(
+        home / "drawn", reference=tmp_path / "true.npz", clip=scorer, resamples=20
+    )
+    by_folder = scoring.score(home / "drawn", reference=home / "true", clip=scorer, resamples=20)
     assert by_file.records() == by_folder.records()
     assert [f.name for f in tmp_path.iterdir()] == ["true.npz"]
-    y = stored.features
+    extractor = reference.extractor_of("clip", scorer)
+    y = reference.read_reference(tmp_path / "true.npz", extractor, (32, 32)).features
     np.savez(tmp_path / "moments.npz", mu=y.mean(axis=0), sigma=np.cov(y.T))
-    moments = scoring.score(home / "drawn", None, tmp_path / "moments.npz", scorer, resamples=20)
+    moments = scoring.score(
+        home / "drawn", reference=tmp_path / "moments.npz", clip=scorer, resamples=20
+    )
     found = values(moments)
     assert "KID × 1,000" not in found
     assert found["FID"] == pytest.approx(values(by_folder)["FID"], rel=1e-9)
@@ -130,8 +138,11 @@ def test_the_recipe_stands_beside_the_scores(
 
 def test_few_pictures_have_no_interval_of_kid(scorer: scoring.Scorer, tmp_path: Path) -> None:
     two = folder_of(tmp_path / "two", 3, 2)
-    table = scoring.score(two, None, folder_of(tmp_path / "six", 4, 6), scorer, resamples=50)
+    table = scoring.score(
+        two, reference=folder_of(tmp_path / "six", 4, 6), clip=scorer, resamples=50
+    )
     assert table.records()[1]["low"] is None
+    assert table.records()[1]["method"] == "none below 8 pictures"
     assert table.shown["95 % interval"][1] == "–"
 
 
@@ -145,37 +156,50 @@ def test_the_oracle_reads_the_picture_world(tmp_path: Path, scorer: scoring.Scor
         write_png(tmp_path / f"{i}.png", render(scene))
     (tmp_path / "captions.txt").write_text("\n".join(caption(s.request) for s in scenes))
     words = tmp_path / "captions.txt"
-    table = scoring.score(tmp_path, words, clip=scorer, oracle=True, resamples=2)
+    table = scoring.score(tmp_path, captions=words, clip=scorer, oracle=True, resamples=2)
     shares = {r["metric"]: r for r in table.records() if r["metric"].startswith("oracle")}
     assert shares["oracle: right"]["value"] >= 5 / 6
     assert shares["oracle: right"]["pictures"] == 6
+    assert shares["oracle: right"]["method"] == "Wilson"
     assert shares["oracle: right"]["low"] < shares["oracle: right"]["value"]
     (tmp_path / "red.txt").write_text("a red circle\n" * 6)
-    plain = values(scoring.score(tmp_path, tmp_path / "red.txt", clip=scorer, oracle=True))
+    plain = values(scoring.score(tmp_path, captions=tmp_path / "red.txt", clip=scorer, oracle=True))
     assert "oracle: relation" not in plain
     assert plain["oracle: right"] < 1
+
+
+def test_the_oracle_asks_for_captions_before_any_work(home: Path, tmp_path: Path) -> None:
+    plain = folder_of(tmp_path / "plain", 0)
+    (plain / "captions.csv").unlink()
+    words = {"reference": home / "true", "save_reference": tmp_path / "x.npz", "clip": "none"}
     with pytest.raises(AtlasError, match="The oracle needs the captions"):
-        scoring.score(tmp_path, None, tmp_path, scorer, oracle=True, resamples=2)
+        scoring.score(plain, **words, oracle=True)
+    assert not (tmp_path / "x.npz").exists()
 
 
 def test_inception_is_torch_fidelitys(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, scorer: scoring.Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
 
-    def fake(images: np.ndarray, weights: object = None) -> np.ndarray:
-        seen["weights"] = weights
+    def fake(images: np.ndarray, **words: object) -> np.ndarray:
+        seen.update(words)
         return images[:, ::16, ::16].reshape(len(images), -1).astype(float)
 
-    monkeypatch.setattr(scoring, "inception_features", fake)
+    monkeypatch.setattr(reference, "inception_features", fake)
     (tmp_path / "none.txt").write_text("a\n")
     plain = folder_of(tmp_path / "plain", 0)
     (plain / "captions.csv").unlink()
     table = scoring.score(
-        plain, None, home / "true", features="inception", resamples=2, inception="w.pth"
+        plain, reference=home / "true", features="inception", resamples=2, inception="w.pth"
     )
     assert table.records()[0]["features"] == "Inception, pool 3 (12)"
-    assert (len(table.records()), seen["weights"]) == (2, "w.pth")
+    assert len(table.records()) == 2
+    assert seen == {"weights": "w.pth", "device": "cpu"}
+    both = scoring.score(
+        home / "drawn", reference=home / "true", features="inception", clip=scorer, resamples=2
+    )
+    assert [r["features"].split()[0] for r in both.records()] == ["Inception,"] * 2 + ["clip,"] * 2
 
 
 def refused(home: Path, tmp_path: Path, case: str) -> dict:
@@ -235,33 +259,41 @@ def test_what_doesnt_fit_is_refused(
 def test_a_reference_that_cant_be_written(
     home: Path, scorer: scoring.Scorer, tmp_path: Path
 ) -> None:
-    extractor = scoring.extractor_of("clip", scorer)
     (tmp_path / "taken.npz").mkdir()
     for name in ("no/a.npz", "a\0.npz", "taken.npz"):
         with pytest.raises(AtlasError, match="can't be written"):
-            scoring.save_reference(home / "true", tmp_path / name, extractor)
+            scoring.score(home / "true", save_reference=tmp_path / name, clip=scorer)
+    with pytest.raises(AtlasError, match=r"a name that ends in \.npz"):
+        scoring.score(home / "true", save_reference=tmp_path / "a.txt", clip=scorer)
     assert [f.name for f in tmp_path.iterdir()] == ["taken.npz"]
 
 
-def test_scorers_that_are_none(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AtlasError, match="There is no folder 'none'"):
-        scoring.load_scorer("none")
-    with pytest.raises(AtlasError, match="is no CLIP model"):
-        scoring.load_scorer(tmp_path)
-    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(AtlasError, match="holds pickled weights"):
-        scoring.load_scorer(tmp_path)
-    monkeypatch.setenv("UNET_ATLAS_MODELS", str(tmp_path))
-    with pytest.raises(AtlasError, match="mini-scorer is not here"):
-        scoring.load_scorer()
-    (home / "clip").rename(home / "mini-scorer")
-    monkeypatch.setenv("UNET_ATLAS_MODELS", str(home))
-    assert scoring.load_scorer().label == "mini-scorer"
-    (home / "mini-scorer").rename(home / "clip")
+def test_storing_a_reference_is_a_job_of_its_own(scorer: scoring.Scorer, tmp_path: Path) -> None:
+    plain = folder_of(tmp_path / "plain", 0)
+    (plain / "captions.csv").unlink()
+    table = scoring.score(plain, save_reference=tmp_path / "x.npz", clip=scorer)
+    assert "12 pictures of 32 × 32 in plain, stored as a reference" in table.caption
+    assert table.records()[0]["stored in"] == str(tmp_path / "x.npz")
+    assert table.records()[0]["features"] == "clip, before the projection (16)"
+    again = scoring.score(plain, reference=tmp_path / "x.npz", clip=scorer, resamples=2)
+    assert values(again)["FID"] == pytest.approx(0, abs=1e-9)
 
 
-def test_what_the_processor_does_is_said(scorer: scoring.Scorer) -> None:
-    assert scorer.resized == "32 px, bicubic"
-    scorer.processor.do_resize = False
-    assert scorer.resized == "not (32 px)"
-    scorer.processor.do_resize = True
+def test_each_set_goes_through_the_model_once(
+    home: Path, scorer: scoring.Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    hook = scorer.model.vision_model.register_forward_hook(
+        lambda _, __, output: seen.append(len(output.pooler_output))
+    )
+    words = {"reference": home / "true", "save_reference": tmp_path / "x.npz", "clip": scorer}
+    table = scoring.score(home / "drawn", **words, resamples=2)
+    hook.remove()
+    assert sorted(seen) == [12, 16]
+    assert len(table.records()) == 4
+    assert "features stored in x.npz" in table.caption
+
+
+def test_numbers_have_the_real_minus_sign() -> None:
+    shown = [scoring._number(v) for v in (-1096.84, -0.5, 12345.67, 2.84e-14)]
+    assert shown == ["−1,096.8", "−0.5", "12,345.7", "2.84e−14"]

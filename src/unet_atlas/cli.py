@@ -164,7 +164,13 @@ def _score_command(commands: argparse._SubParsersAction) -> None:
     add("--prefix", default="", metavar="TEXT", help="put before each caption for the CLIP score")
     add("--resamples", type=int, default=200, help="of the bootstrap (default: 200)")
     add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    add("--save-reference", type=Path, metavar="FILE", help="also write FOLDER's features as .npz")
+    add("--device", default="best", help="cpu, cuda, mps or best (default: best)")
+    add(
+        "--save-reference",
+        type=Path,
+        metavar="FILE",
+        help="store FOLDER's features as .npz, to compare other folders with",
+    )
 
 
 def _command(
@@ -263,10 +269,10 @@ def _sample(options: argparse.Namespace) -> list:
             pipeline,
             captions.first(options.limit),
             recipe,
-            options.seed,
-            options.batch,
-            options.resume,
-            sys.stderr.isatty(),
+            base_seed=options.seed,
+            batch=options.batch,
+            resume=options.resume,
+            progress=sys.stderr.isatty(),
             **conditioning,
         )
     except KeyboardInterrupt:
@@ -294,24 +300,22 @@ def _conditioning(options: argparse.Namespace) -> dict:
 
 def _score(options: argparse.Namespace) -> list:
     from unet_atlas import scoring
+    from unet_atlas.device import parse_device
 
-    needs_clip = options.features == "clip"
-    if options.save_reference is not None:
-        scorer = scoring.load_scorer(options.clip) if needs_clip else None
-        extractor = scoring.extractor_of(options.features, scorer, options.inception_weights)
-        scoring.save_reference(options.pictures, options.save_reference, extractor)
     table = scoring.score(
         options.pictures,
-        options.captions,
-        options.reference,
-        options.clip,
-        options.features,
-        options.oracle,
-        options.subset,
-        options.prefix,
-        options.resamples,
-        options.seed,
-        options.inception_weights,
+        captions=options.captions,
+        reference=options.reference,
+        save_reference=options.save_reference,
+        clip=options.clip,
+        features=options.features,
+        inception=options.inception_weights,
+        device=parse_device(options.device),
+        oracle=options.oracle,
+        subset=options.subset,
+        prefix=options.prefix,
+        resamples=options.resamples,
+        seed=options.seed,
     )
     return [table]
 

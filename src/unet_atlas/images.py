@@ -9,9 +9,7 @@ import csv
 import io
 import itertools
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from unet_atlas.errors import AtlasError
+from unet_atlas.files import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # what turns into 8-bit RGB without loss
@@ -194,22 +193,12 @@ def write_png(file: str | Path, image: np.ndarray, facts: Mapping[str, str] | No
     Raises:
         AtlasError: the image is none, or the file can't be written.
     """
-    file, temporary = Path(file), None
     pixels = Image.fromarray(as_uint8(np.asarray(image)[None], f"'{file}': the image would")[0])
     text = PngImagePlugin.PngInfo()
     for key, value in (facts or {}).items():
         text.add_itxt(key, value)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as opened:
-            pixels.save(opened, "PNG", pnginfo=text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except (OSError, ValueError) as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or "this can't be a file's name"
-        raise AtlasError(f"'{file}' can't be written: {reason}; choose another folder.") from None
+    with replacing(file) as part:
+        pixels.save(part, "PNG", pnginfo=text)
 
 
 def read_facts(file: str | Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 FID and KID compare with a reference, CLIP score with the captions, and the oracle reads pictures of
 the picture world. Beside each value stand the number of pictures, the features, what they were
-resized to, and, in the caption, the recipe and the versions.
+resized to, how the interval was taken, and, in the caption, the recipe and the versions.
 
 Book: *FID from the ground up*, *CLIP score*.
 """
@@ -10,9 +10,7 @@ Book: *FID from the ground up*, *CLIP score*.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-import zipfile
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,24 +19,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import transformers
 
 from unet_atlas import __version__
-from unet_atlas.errors import AtlasError, first_sentence
-from unet_atlas.images import Captions, ImageFolder, open_folder, read_captions
-from unet_atlas.metrics.bootstrap import Estimate, interval, interval_of, wilson
-from unet_atlas.metrics.clipscore import clip_score_hessel, clip_score_percent, cosines
-from unet_atlas.metrics.features import clip_features, inception_features
+from unet_atlas.errors import AtlasError
+from unet_atlas.images import ImageFolder, open_folder, read_captions
+from unet_atlas.metrics.bootstrap import LEAST_OF_KID, Estimate, interval, interval_of, wilson
+from unet_atlas.metrics.clipscore import agreement, clip_score_hessel, clip_score_percent
+from unet_atlas.metrics.clipscore import text_features as clip_text_features
 from unet_atlas.metrics.frechet import Moments, frechet_from_features, frechet_gaussians
 from unet_atlas.metrics.kernels import kid
-from unet_atlas.mini.members import SCORER, folder
+from unet_atlas.mini.members import SCORER
+from unet_atlas.reference import (
+    HELD,
+    Extractor,
+    Reference,
+    check_count,
+    check_file,
+    extractor_of,
+    read_reference,
+    write_reference,
+)
 from unet_atlas.sampling.folders import CAPTIONS, PROVENANCE
-from unet_atlas.sampling.pipelines import PICKLED, quiet
+from unet_atlas.scorer import LIBRARY, Scorer, load_scorer
 from unet_atlas.tables import NONE, Table
 
-FEATURES = ("clip", "inception")
-HELD = 256  # pictures in memory at once
+OURS = f"unet-atlas {__version__}"
 ORACLE = ("right", "objects", "relation", "count", "shapes", "colours", "sizes")
+CENTRED, PERCENTILE = "bootstrap, centred", "bootstrap, percentile"
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Score:
     Attributes:
         metric: its name and convention.
         value, low, high: with the ends of the 95 % interval; NaN where there is no interval.
+        method: how the interval was taken, or why there is none.
         pictures: that it was computed from.
         reference: pictures in the reference; 0 where there is none.
         features: extractor and dimension.
@@ -59,6 +67,7 @@ class Score:
     value: float
     low: float
     high: float
+    method: str
     pictures: int
     reference: int
     features: str
@@ -66,214 +75,74 @@ class Score:
     library: str
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """A CLIP model with what belongs to it."""
-
-    model: Any
-    tokenizer: Any
-    processor: Any
-    label: str
-
-    @property
-    def resized(self) -> str:
-        """``64 px, bicubic``: what the image processor makes of a picture."""
-        size = self.model.config.vision_config.image_size
-        kinds = {0: "nearest", 1: "Lanczos", 2: "bilinear", 3: "bicubic"}
-        if not self.processor.do_resize:
-            return f"not ({size} px)"
-        return f"{size} px, {kinds.get(int(self.processor.resample), 'other')}"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What pictures are compared with: features (n, d), or only their mean and covariance."""
-
-    n: int
-    features: np.ndarray | None
-    mean: np.ndarray | None = None
-    covariance: np.ndarray | None = None
-
-
-def load_scorer(source: str | Path = SCORER, device: str | torch.device = "cpu") -> Scorer:
-    """A CLIP model that scores, from the mini family or a folder of transformers' (safetensors).
-
-    Raises:
-        AtlasError: no such folder, pickled or broken weights, or another kind of model.
-    """
-    path = Path(source)
-    if not path.is_dir():
-        if str(source) != SCORER:
-            raise AtlasError(f"There is no folder '{source}' with a CLIP model; save one there.")
-        path = folder(SCORER)
-    names = [f.name for f in path.iterdir()]
-    if any(n.endswith(PICKLED) for n in names) and not any(".safetensors" in n for n in names):
-        raise AtlasError(
-            f"The folder '{path}' holds pickled weights, which can run code when they are opened; "
-            "where you trust them, load them and write model.save_pretrained(folder)."
-        )
-    options = {"local_files_only": True}
-    try:
-        with quiet():  # the import too: it speaks of torchvision
-            from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-            model = CLIPModel.from_pretrained(path, use_safetensors=True, **options)
-            tokenizer = CLIPTokenizer.from_pretrained(path, **options)
-            processor = CLIPImageProcessor.from_pretrained(path, **options)
-    except Exception as error:  # of transformers, tokenizers, safetensors and the file system
-        raise AtlasError(f"'{path}' is no CLIP model: {first_sentence(error)}") from None
-    return Scorer(model.float().eval().to(device), tokenizer, processor, path.resolve().name)
-
-
 def score(
     pictures: str | Path,
+    *,
     captions: str | Path | None = None,
     reference: str | Path | None = None,
+    save_reference: str | Path | None = None,
     clip: str | Path | Scorer = SCORER,
     features: str = "clip",
+    inception: str | Path | None = None,
+    device: str | torch.device = "cpu",
     oracle: bool = False,
     subset: bool = False,
     prefix: str = "",
     resamples: int = 200,
     seed: int = 0,
-    inception: str | Path | None = None,
 ) -> Table:
-    """Score a folder of pictures.
+    """Score a folder of pictures, or store its features as a reference, or both.
 
     Args:
         pictures: the folder.
         captions: their captions file; by default the folder's own ``captions.csv``.
-        reference: a folder of images of the same size, or an ``.npz`` of :func:`save_reference` or
+        reference: a folder of images of the same size, or an ``.npz`` of ``save_reference`` or
             pytorch-fid (``mu``, ``sigma``). Without it there is no FID and no KID.
+        save_reference: an ``.npz`` to store this folder's features in.
         clip: the CLIP model, by default the shipped one.
         features: of FID and KID: ``clip`` (before the projection) or ``inception``.
+        inception: a file of torch-fidelity's weights.
+        device: where the models run; a :class:`Scorer` stays where it is.
         oracle: also read the pictures with the picture world's oracle.
         subset: allow captions without a picture.
         prefix: put before each caption for the CLIP score; Hessel et al. use "A photo depicts ".
         resamples, seed: of the intervals.
-        inception: a file of torch-fidelity's weights.
+
+    Returns:
+        the scores; for a folder that has nothing to be compared with, what was stored.
 
     Raises:
-        AtlasError: anything that can't be read or doesn't fit, or nothing to compare with.
+        AtlasError: anything that can't be read or doesn't fit, or nothing to do.
     """
     shown = open_folder(pictures)
     texts = _captions(shown, captions, subset)
-    if texts is None and reference is None:
-        raise AtlasError(
-            f"There is nothing to compare '{pictures}' with; name captions, a reference or both."
-        )
-    _check_count(shown)
+    _check_job(shown, texts, reference, save_reference, oracle)
+    compared = reference is not None or save_reference is not None
+    if not isinstance(clip, Scorer) and (texts is not None or features == "clip"):
+        clip = load_scorer(clip, device)
     scorer = clip if isinstance(clip, Scorer) else None
-    if scorer is None and (texts is not None or features == "clip"):
-        scorer = load_scorer(clip)
+    extractor = extractor_of(features, scorer, inception, device) if compared else None
+    known = None if reference is None else read_reference(reference, extractor, shown.size)
+    found = extractor.over(shown) if compared else None
+    if save_reference is not None:
+        write_reference(save_reference, found, extractor, shown.size)
     rows: list[Score] = []
-    if reference is not None:
-        extractor = extractor_of(features, scorer, inception)
-        known = read_reference(reference, extractor, shown.size)
-        rows += _against_reference(shown, known, extractor, resamples, seed)
+    if known is not None:
+        rows += _against_reference(found, known, extractor, resamples, seed)
     if texts is not None:
-        rows += _against_captions(shown, texts, scorer, prefix, resamples, seed)
+        same = compared and features == "clip"
+        pooled = found if same else extractor_of("clip", scorer).over(shown)
+        rows += _against_captions(pooled, texts, scorer, prefix, resamples, seed)
         rows += _by_oracle(shown, texts) if oracle else []
-    elif oracle:
-        raise AtlasError(f"The oracle needs the captions of '{pictures}'; name them.")
+    if not rows:
+        return stored_table(shown, found, extractor, Path(save_reference))
     note = f"95 % intervals from {resamples} resamples of the pictures"
-    return scores_table(rows, shown, f"{note}, captions after {prefix!r}" if prefix else note)
+    note += f", captions after {prefix!r}" if prefix else ""
+    note += f"; features stored in {Path(save_reference).name}" if save_reference else ""
+    return scores_table(rows, shown, note)
 
 
-@dataclass(frozen=True)
-class Extractor:
-    """Pictures → features for FID and KID: what it is called, what it does to a picture."""
-
-    name: str
-    resized: str
-    library: str
-    call: Callable[[np.ndarray], np.ndarray]
-
-    def over(self, images: ImageFolder) -> np.ndarray:
-        """The features of a folder, (n, d) float64, never more than ``HELD`` pictures at once."""
-        return np.concatenate([self.call(part) for part in images.batches(HELD)])
-
-
-def extractor_of(
-    features: str, scorer: Scorer | None = None, inception: str | Path | None = None
-) -> Extractor:
-    """The extractor of a name in :data:`FEATURES`.
-
-    Raises:
-        AtlasError: the name is unknown, or ``clip`` comes without a model.
-    """
-    if features == "inception":
-        return Extractor(
-            "Inception, pool 3",
-            "299 px, bilinear of TensorFlow 1",
-            "torch-fidelity",
-            lambda images: inception_features(images, weights=inception),
-        )
-    if features != "clip" or scorer is None:
-        raise AtlasError(f"{features!r} are no features; use {' or '.join(FEATURES)}.")
-    return Extractor(
-        f"{scorer.label}, before the projection",
-        scorer.resized,
-        f"transformers {transformers.__version__}",
-        lambda images: clip_features(scorer.model, scorer.processor, images, projected=False),
-    )
-
-
-def save_reference(images: str | Path, file: str | Path, extractor: Extractor) -> Reference:
-    """Write the features of a folder as ``.npz``: they needn't be computed again.
-
-    Raises:
-        AtlasError: the folder or the file can't be read or written.
-    """
-    opened = open_folder(images)
-    _check_count(opened)
-    features = extractor.over(opened)
-    _write_npz(
-        Path(file),
-        features=features,
-        extractor=extractor.name,
-        size=np.array(opened.size),
-    )
-    return Reference(len(features), features)
-
-
-def read_reference(
-    source: str | Path, extractor: Extractor, size: tuple[int, int] | None = None
-) -> Reference:
-    """A reference from a folder of images, or from an ``.npz``.
-
-    Args:
-        source: a folder, a file of :func:`save_reference`, or one with ``mu`` and ``sigma``.
-        extractor: of the features; a file that names another one is refused.
-        size: (width, height) that the reference's pictures must have, where that is known: FID
-            changes when only one of two sets is resized.
-
-    Raises:
-        AtlasError: unreadable, made by another extractor, or of another size.
-    """
-    if Path(source).suffix.lower() != ".npz":
-        images = open_folder(source)
-        _check_count(images)
-        _check_size(images.size, size, source)
-        features = extractor.over(images)
-        return Reference(len(features), features)
-    stored = _read_npz(Path(source))
-    made_by = str(stored.get("extractor", extractor.name))
-    if made_by != extractor.name:
-        raise AtlasError(
-            f"'{source}' has features of {made_by!r}, these are of {extractor.name!r}; "
-            "take both from the same extractor."
-        )
-    if "size" in stored:
-        _check_size(tuple(map(int, stored["size"])), size, source)
-    if "features" in stored:
-        return Reference(len(stored["features"]), stored["features"])
-    if not {"mu", "sigma"} <= set(stored):
-        raise AtlasError(f"'{source}' has neither 'features' nor 'mu' and 'sigma'; write it anew.")
-    return Reference(int(stored.get("n", 0)), None, stored["mu"], stored["sigma"])
-
-
-def scores_table(rows: Sequence[Score], images: ImageFolder, note: str = "") -> Table:
+def scores_table(rows: Sequence[Score], images: ImageFolder, note: str) -> Table:
     """The scores as a table; its caption has the recipe of the folder and the versions."""
     recipe = _recipe(images.path)
     data = pd.DataFrame([asdict(r) for r in rows])
@@ -283,9 +152,10 @@ def scores_table(rows: Sequence[Score], images: ImageFolder, note: str = "") -> 
             "metric": data["metric"],
             "value": [_number(v) for v in data["value"]],
             "95 % interval": [
-                f"{_number(low)} to {_number(high)}" if np.isfinite(low) else NONE
+                f"{_number(low)} to {_number(high)}" if math.isfinite(low) else NONE
                 for low, high in zip(data["low"], data["high"], strict=True)
             ],
+            "interval by": data["method"],
             "pictures": [f"{n:,}" for n in data["pictures"]],
             "reference": [f"{n:,}" if n else NONE for n in data["reference"]],
             "features": data["features"],
@@ -300,11 +170,26 @@ def scores_table(rows: Sequence[Score], images: ImageFolder, note: str = "") -> 
         else ""
     )
     caption = (
-        f"{len(images):,} pictures of {images.size[0]} × {images.size[1]} in "
-        f"{images.path.resolve().name}{drawn}; {note}; unet-atlas {__version__}, "
-        f"torch {torch.__version__}, numpy {np.__version__}"
+        f"{_described(images)}{drawn}; {note}; {OURS}, torch {torch.__version__}, "
+        f"numpy {np.__version__}"
     )
     return Table("scores", caption, shown, data)
+
+
+def stored_table(
+    images: ImageFolder, features: np.ndarray, extractor: Extractor, file: Path
+) -> Table:
+    """What was stored as a reference: one row."""
+    facts = {
+        "stored in": str(file),
+        "pictures": len(features),
+        "features": f"{extractor.name} ({features.shape[1]})",
+        "resized to": extractor.resized,
+        "library": extractor.library,
+    }
+    data = pd.DataFrame([facts])
+    caption = f"Features of {_described(images)}, stored as a reference; {OURS}"
+    return Table("reference", caption, data.assign(pictures=f"{len(features):,}"), data)
 
 
 def _captions(
@@ -314,24 +199,44 @@ def _captions(
     own = shown.path / CAPTIONS
     if captions is None and not own.is_file():
         return None
-    found: Captions = read_captions(own if captions is None else captions)
-    return found.for_images(shown.ids, subset)
+    return read_captions(own if captions is None else captions).for_images(shown.ids, subset)
+
+
+def _check_job(
+    shown: ImageFolder,
+    texts: Sequence[str] | None,
+    reference: str | Path | None,
+    save_reference: str | Path | None,
+    oracle: bool,
+) -> None:
+    """Refuse, before any work, what can't be done."""
+    check_count(shown)
+    if oracle and texts is None:
+        raise AtlasError(f"The oracle needs the captions of '{shown.path}'; name them.")
+    if save_reference is not None:
+        check_file(save_reference)
+    elif texts is None and reference is None:
+        raise AtlasError(
+            f"There is nothing to compare '{shown.path}' with; name captions, a reference or both."
+        )
 
 
 def _against_reference(
-    images: ImageFolder, reference: Reference, extractor: Extractor, resamples: int, seed: int
+    x: np.ndarray, reference: Reference, extractor: Extractor, resamples: int, seed: int
 ) -> Iterator[Score]:
-    """FID, and KID where the reference has features."""
-    x, y = extractor.over(images), reference.features
+    """FID of features (n, d), and KID where the reference has features."""
     facts = (len(x), reference.n, f"{extractor.name} ({x.shape[1]})", extractor.resized)
-    facts += (f"unet-atlas {__version__} on {extractor.library}",)
+    facts += (f"{OURS} on {extractor.library}",)
+    y = reference.features
     if y is None:
-        yield _score("FID", interval_of(x, x, _to_gaussian(reference), resamples, seed), *facts)
+        fid = interval_of(x, x, _to_gaussian(reference), resamples, seed)
+        yield _score("FID", fid, CENTRED, *facts)
         return
-    yield _score("FID", interval_of(x, y, frechet_from_features, resamples, seed), *facts)
-    with np.errstate(invalid="ignore"):  # resamples of one picture alone, where there are few
-        found = interval_of(x, y, kid, resamples, seed)
-    yield _score("KID × 1,000", _times(found, 1000), *facts)
+    fid = interval_of(x, y, frechet_from_features, resamples, seed)
+    yield _score("FID", fid, CENTRED, *facts)
+    found = interval_of(x, y, kid, resamples, seed)
+    method = CENTRED if len(x) >= LEAST_OF_KID else f"none below {LEAST_OF_KID} pictures"
+    yield _score("KID × 1,000", _times(found, 1000), method, *facts)
 
 
 def _to_gaussian(reference: Reference) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -345,31 +250,22 @@ def _to_gaussian(reference: Reference) -> Callable[[np.ndarray, np.ndarray], flo
 
 
 def _against_captions(
-    images: ImageFolder,
+    pooled: np.ndarray,
     captions: Sequence[str],
     scorer: Scorer,
     prefix: str,
     resamples: int,
     seed: int,
 ) -> list[Score]:
-    """CLIP score in both conventions, from the same cosines."""
-    parts = [
-        cosines(
-            scorer.model,
-            scorer.tokenizer,
-            scorer.processor,
-            part,
-            captions[at : at + HELD],
-            prefix=prefix,
-        )
-        for at, part in zip(range(0, len(images), HELD), images.batches(HELD), strict=True)
-    ]
-    found = np.concatenate(parts)
-    dimension = scorer.model.config.projection_dim
-    facts = (len(found), 0, f"{scorer.label}, projected ({dimension})", scorer.resized)
-    facts += (f"unet-atlas {__version__} on transformers {transformers.__version__}",)
-    hessel = interval(clip_score_hessel(found), np.mean, max(resamples, 1), seed)
-    percent = interval(found, clip_score_percent, max(resamples, 1), seed)
+    """CLIP score in both conventions, from the same cosines; ``pooled`` is before the projection,
+    (n, d)."""
+    texts = [prefix + caption for caption in captions]
+    text = clip_text_features(scorer.model, scorer.tokenizer, texts)
+    found = agreement(scorer.projected(pooled), text)
+    label = f"{scorer.label}, projected ({text.shape[1]})"
+    facts = (PERCENTILE, len(found), 0, label, scorer.resized, f"{OURS} on {LIBRARY}")
+    hessel = interval(clip_score_hessel(found), np.mean, resamples, seed)
+    percent = interval(found, clip_score_percent, resamples, seed)
     return [
         _score("CLIP score, 2.5 · max(cos, 0)", hessel, *facts),
         _score("CLIP score, 100 · cos", percent, *facts),
@@ -390,8 +286,8 @@ def _by_oracle(images: ImageFolder, captions: Sequence[str]) -> list[Score]:
         asked = verdicts[aspect].dropna()
         if len(asked):
             share = wilson(int(asked.sum()), len(asked))
-            facts = (len(asked), 0, "the picture world's oracle", "not")
-            rows.append(_score(f"oracle: {aspect}", share, *facts, f"unet-atlas {__version__}"))
+            facts = ("Wilson", len(asked), 0, "the picture world's oracle", "not", OURS)
+            rows.append(_score(f"oracle: {aspect}", share, *facts))
     return rows
 
 
@@ -415,44 +311,11 @@ def _recipe(home: Path) -> dict[str, Any]:
         return {}
 
 
-def _check_count(images: ImageFolder) -> None:
-    if len(images) < 2:
-        raise AtlasError(f"The folder '{images.path}' holds one picture; scores need two or more.")
-
-
-def _check_size(found: tuple[int, int], wanted: tuple[int, int] | None, source: str | Path) -> None:
-    if wanted is not None and found != wanted:
-        raise AtlasError(
-            f"The reference '{source}' is of {found[0]} × {found[1]} pixels and the pictures of "
-            f"{wanted[0]} × {wanted[1]}; bring both to one size with one resize."
-        )
+def _described(images: ImageFolder) -> str:
+    width, height = images.size
+    return f"{len(images):,} pictures of {width} × {height} in {images.path.resolve().name}"
 
 
 def _number(value: float) -> str:
-    return f"{value:,.4g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.1f}"
-
-
-def _read_npz(file: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise AtlasError(f"There is no file '{file}'.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError):
-        raise AtlasError(f"'{file}' is no .npz file of plain arrays; write it anew.") from None
-
-
-def _write_npz(file: Path, **arrays: Any) -> None:
-    """Write an ``.npz`` whole or not at all."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as opened:
-            np.savez_compressed(opened, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except (OSError, ValueError) as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or "this can't be a file's name"
-        raise AtlasError(f"'{file}' can't be written: {reason}; choose another file.") from None
+    text = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return text.replace("-", "−")

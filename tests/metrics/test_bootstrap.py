@@ -154,6 +154,18 @@ def test_kids_resamples_leave_ties_out():
     assert abs(middle - fast.value) < (slow.low + slow.high) / 2 - fast.value
 
 
+def test_kid_of_few_pictures_has_no_interval(recwarn):
+    x, y = pair(n=bootstrap.LEAST_OF_KID)
+    for n in range(2, bootstrap.LEAST_OF_KID):
+        found = interval_of(x[:n], y, kid, n=50)
+        assert found.value == kid(x[:n], y)
+        assert np.isnan([found.low, found.high]).all()
+        assert np.isnan(paired_of(x[:n], y[:n], y, kid, n=50).low)
+    assert interval_of(x, y, kid).low < kid(x, y)
+    assert np.isfinite(interval_of(x[:2], y, cmmd, n=50).low)
+    assert not recwarn.list
+
+
 def test_any_metric_of_two_sets_has_an_interval():
     x, y = pair()
     found = interval_of(x, y, lambda a, b: density_coverage(a, b).coverage, n=30)
@@ -198,6 +210,7 @@ def test_wilson_holds_the_truth_near_1():
 
 def test_an_estimate_is_shown_with_its_interval():
     assert Estimate(-0.1234, -0.25, 1).shown(2) == "−0.12 [−0.25, 1.00]"
+    assert Estimate(-0.1234, np.nan, np.nan).shown(2) == "−0.12 (no interval)"
 
 
 def test_bad_input_is_named():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unet_atlas.errors import AtlasError
+from unet_atlas.metrics import frechet
 from unet_atlas.metrics.frechet import (
     Moments,
     fid_infinity,
@@ -98,6 +99,16 @@ def test_below_full_rank_only_the_product_of_covariances_loses_digits():
     assert abs(of_moments(x, y) - exact) < 1e-10
     for textbook in (frechet_sqrtm, frechet_eigvals):
         assert 1e-8 < abs(textbook(x, y) - exact) < 1e-3
+
+
+def test_the_root_of_a_singular_product_is_looked_at(recwarn, monkeypatch):
+    x, y = np.full((5, 3), 2.0), np.full((9, 3), 5.0)
+    assert frechet_sqrtm(x, y) == pytest.approx(27)
+    assert not recwarn.list
+    for wrong in (np.full((3, 3), np.inf), np.eye(3)):
+        monkeypatch.setattr(frechet, "sqrtm", lambda product, root=wrong: root)
+        with pytest.raises(AtlasError, match="no root of the product"):
+            frechet_sqrtm(normal(9, 3, 1), normal(9, 3, 2))
 
 
 def test_subspaces_that_share_no_direction_add_their_variances():

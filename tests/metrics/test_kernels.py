@@ -12,7 +12,6 @@ from unet_atlas.metrics.kernels import (
     cubic,
     gaussian,
     kid,
-    kid_subsets,
     mmd_gaussian,
     resampled_mmd,
 )
@@ -90,21 +89,6 @@ def test_the_metrics_are_symmetric_blind_to_order_and_rotation_and_grow_apart(me
     assert apart == sorted(apart)
 
 
-def test_subsets_scatter_around_the_whole():
-    x, y = normal(80, seed=1, mean=0.5), normal(90, seed=2)
-    subsets = kid_subsets(x, y, subsets=200, size=40)
-    assert len(subsets.values) == 200
-    assert subsets.mean == pytest.approx(kid(x, y), abs=4 * subsets.std / np.sqrt(200))
-    assert kid_subsets(x, y, 3, 40) == kid_subsets(x, y, 3, 40)
-    assert kid_subsets(x, y, 3, 40) != kid_subsets(x, y, 3, 40, seed=1)
-
-
-def test_a_subset_of_everything_is_the_whole_set():
-    x, y = normal(20, seed=1), normal(20, seed=2)
-    subsets = kid_subsets(x, y, subsets=2, size=20)
-    assert subsets.values == pytest.approx([kid(x, y)] * 2, rel=1e-11)
-
-
 @pytest.mark.parametrize("unbiased", [False, True])
 def test_resamples_from_kernel_matrices_are_those_of_the_rows(unbiased):
     x, y = normal(12, seed=1), normal(9, seed=2)
@@ -139,6 +123,11 @@ def test_bad_input_is_named():
         mmd_gaussian(x, x, sigma=0)
     with pytest.raises(AtlasError, match="reference features of row 0 are all zero"):
         cmmd(x, np.zeros((3, 6)))
-    for subsets, size in ((0, 5), (3, 1), (3, 11)):
-        with pytest.raises(AtlasError, match=f"{subsets} subsets of {size}"):
-            kid_subsets(x, x, subsets, size)
+
+
+def test_one_picture_over_and_over_has_no_kid(recwarn):
+    x, y = normal(3, seed=1), normal(9, seed=2)
+    matrices = cubic(x, x), cubic(x, y), cubic(y, y)
+    values = resampled_mmd(*matrices, np.array([[3.0, 0, 0], [1, 1, 1]]), unbiased=True)
+    assert np.isnan(values).tolist() == [True, False]
+    assert not recwarn.list

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_clip import WINDOW, clip, tokenizer
+from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics.multimodal.clip_score import CLIPScore
 
 from unet_atlas.errors import AtlasError
@@ -16,12 +18,13 @@ from unet_atlas.metrics.frechet import (
     frechet_from_features,
     frechet_sqrtm,
 )
-from unet_atlas.metrics.kernels import kid, kid_subsets
+from unet_atlas.metrics.kernels import kid
 from unet_atlas.metrics.torchmetrics_check import (
+    Through,
     _processor,
+    long_caption_fault,
     torchmetrics_clip_score,
     torchmetrics_fid,
-    torchmetrics_kid,
 )
 
 
@@ -59,28 +62,15 @@ def test_torchmetrics_keeps_float64_sums_of_float32_features_unless_told():
     assert abs(lost - truth) > 10 * abs(kept - truth)
 
 
-def test_kid_of_whole_sets_agrees_with_torchmetrics():
+@pytest.mark.filterwarnings("ignore:Metric `Kernel:UserWarning")
+def test_kid_agrees_with_torchmetrics():
     x, y = sets(80, 80, 16)
-    mean, spread = torchmetrics_kid(x, y, subsets=3, size=80)
-    assert kid(x, y) == pytest.approx(mean, rel=1e-9)
-    assert spread == pytest.approx(0, abs=1e-12)
-
-
-def test_kid_over_subsets_agrees_with_torchmetrics_within_its_spread():
-    x, y = sets(200, 150, 16)
-    mean, spread = torchmetrics_kid(x, y, subsets=100, size=50)
-    ours = kid_subsets(x, y, subsets=100, size=50)
-    assert ours.mean == pytest.approx(mean, abs=5 * spread / 10)
-    assert ours.std == pytest.approx(spread, rel=0.35)
-    assert torchmetrics_kid(x, y, 3, 50, seed=1) == torchmetrics_kid(x, y, 3, 50, seed=1)
-
-
-def test_the_global_generator_is_left_alone():
-    x, y = sets(20, 20, 3)
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    torchmetrics_kid(x, y, 2, 10)
-    assert torch.equal(torch.get_rng_state(), before)
+    metric = KernelInceptionDistance(Through(16), subsets=3, subset_size=80)
+    metric.update(torch.from_numpy(y), real=True)
+    metric.update(torch.from_numpy(x), real=False)
+    mean, spread = metric.compute()
+    assert kid(x, y) == pytest.approx(float(mean), rel=1e-9)
+    assert float(spread) == pytest.approx(0, abs=1e-12)
 
 
 def test_clip_score_agrees_with_torchmetrics(tiny):
@@ -104,9 +94,19 @@ def test_torchmetrics_clip_score_stops_on_transformers_5_without_the_adapter(tin
         metric.update(image, "red")
 
 
-def test_subsets_larger_than_a_set_are_named():
+def test_bad_features_are_named():
     x, y = sets(20, 30, 3)
-    with pytest.raises(AtlasError, match="Subsets of 25"):
-        torchmetrics_kid(x, y, 2, 25)
     with pytest.raises(AtlasError, match="columns"):
         torchmetrics_fid(x, y[:, :2])
+
+
+@pytest.mark.parametrize("end", [None, 2])
+def test_torchmetrics_can_not_tell_long_captions_apart(end):
+    """Old checkpoints name 2 as the end; CLIP then pools at the highest id left, which is the start
+    token."""
+    words = tokenizer()
+    fault = long_caption_fault(clip(words, end=end), words)
+    assert fault.window == WINDOW
+    assert fault.tokens == (2 * WINDOW + 2, 2 * WINDOW + 2)
+    assert fault.cosine_torchmetrics == pytest.approx(1, abs=1e-6)
+    assert fault.cosine_truncated < 0.99

@@ -6,10 +6,8 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
 
 from unet_atlas.mini import lessons, networks
-from unet_atlas.mini.school import IMAGE_NOISE
 from unet_atlas.mini.words import tokenizer
 
 
@@ -50,12 +48,16 @@ def test_weights_of_the_steps():
     t = torch.tensor([0, 999])
     alpha = noise.alphas_cumprod[t]
     snr = alpha / (1 - alpha)
-    assert torch.allclose(
-        lessons.snr_weight(noise, t), torch.stack([5 / snr[0], torch.tensor(1.0)])
-    )
-    assert torch.allclose(
-        lessons.snr_weight(v, t), torch.stack([5 / (snr[0] + 1), alpha[1]]), rtol=1e-3
-    )
+    assert torch.allclose(lessons.step_weight(noise, t), snr**-0.5)
+    assert torch.allclose(lessons.step_weight(v, t), snr.sqrt() / (snr + 1))
+
+
+def test_three_quarters_of_the_steps_are_noisy():
+    scheduler = networks.training_scheduler("mini-sd")
+    t = lessons.draw_steps(scheduler, 4000, torch.Generator().manual_seed(3))
+    assert (t >= 500).float().mean() == pytest.approx(lessons.NOISY, abs=0.03)
+    assert t.min() < 10
+    assert 990 < t.max() <= 999
 
 
 def test_a_tenth_of_the_captions_is_dropped():
@@ -77,7 +79,7 @@ def test_sdxl_and_unclip_get_their_conditions():
     assert all(any(torch.equal(row, s) for s in sizes) for row in added["time_ids"])
 
     embedded = {"images": torch.randn(6, 5), "mean": torch.ones(1, 5), "std": torch.ones(1, 5)}
-    noise = DDPMScheduler(**IMAGE_NOISE)
+    noise = networks.image_noise_scheduler("mini-unclip")
     draw = torch.Generator().manual_seed(2)
     lessons.denoising(perfect, scheduler, lesson(**embedded), 1000, draw, noise)
     labels = perfect.told["class_labels"]

@@ -11,11 +11,10 @@ from unet_atlas.mini.school import GPU_BATCH, GPU_STEPS, PLANS, plan_for
 
 def test_a_gpu_takes_more_steps_and_larger_batches():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    plan, batch = PLANS["mini-sd"]
-    assert plan_for("mini-sd", cpu) == (plan, batch)
-    assert plan_for("mini-sd", cuda) == (
-        replace(plan, steps=plan.steps * GPU_STEPS),
-        batch * GPU_BATCH,
+    plan = PLANS["mini-sd"]
+    assert plan_for("mini-sd", cpu) == plan
+    assert plan_for("mini-sd", cuda) == replace(
+        plan, steps=plan.steps * GPU_STEPS, batch=plan.batch * GPU_BATCH
     )
-    assert plan_for("clip-s", cuda)[1] == PLANS["clip-s"][1]
-    assert plan_for("mini-sd", cuda, 7)[0].steps == 7
+    assert plan_for("clip-s", cuda).batch == PLANS["clip-s"].batch
+    assert plan_for("mini-sd", cuda, 7).steps == 7

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from unet_atlas.errors import AtlasError
 from unet_atlas.mini.training import Plan, fit, generator
 
 PLAN = Plan(steps=30, rate=0.05, warmup=5, seed=3)
 
 
-def run(checkpoint, until=None, plan=PLAN):
+def run(checkpoint, until=None, plan=PLAN, about=None):
     """Fit a small network to noise that the step's own generator draws."""
     torch.manual_seed(0)
     network = nn.Linear(4, 2)
 
-    def loss(step, rng):
+    def loss(rng):
         x = torch.randn(8, 4, generator=rng)
         return (network(x) - x[:, :2]).square().mean()
 
-    outcome = fit(network, loss, plan, checkpoint, until=until)
+    outcome = fit(network, loss, plan, checkpoint, about=about, until=until)
     return network, outcome
 
 
@@ -40,6 +43,14 @@ def test_a_finished_run_is_not_trained_further(tmp_path):
     again, outcome = run(tmp_path / "c")
     assert torch.equal(first.weight, again.weight)
     assert outcome.steps == 30
+
+
+def test_a_run_goes_on_to_more_steps_but_not_with_another_plan_or_other_data(tmp_path):
+    run(tmp_path / "c", about={"pictures": 8})
+    _, outcome = run(tmp_path / "c", plan=replace(PLAN, steps=40), about={"pictures": 8})
+    assert outcome.steps == 40
+    with pytest.raises(AtlasError, match="c belongs to a run with another pictures and seed; del"):
+        run(tmp_path / "c", plan=replace(PLAN, seed=4), about={"pictures": 9})
 
 
 def test_another_seed_draws_other_batches(tmp_path):

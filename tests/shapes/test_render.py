@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unet_atlas.shapes.render import coverage, render, signed_distance
-from unet_atlas.shapes.world import BACKGROUND, COLOURS, REACH, SHAPES, SIDE, Thing, draw_scene
+from unet_atlas.shapes.world import BACKGROUND, COLOURS, FRINGE, SHAPES, SIDE, Thing, draw_scene
 
 # Area at radius 1: πr², (2 · 0.88)², 3√3 · 0.6², two bars of 2.2 × 0.72 less their crossing,
 # π (1.06² − 0.54²)
@@ -33,7 +33,7 @@ def test_a_shape_stays_within_its_reach_and_comes_near_it(shape: str) -> None:
     y, x = np.mgrid[-20:20:0.05, -20:20:0.05]
     inside = signed_distance(shape, x, y, 10.0) <= 0
     farthest = np.hypot(x, y)[inside].max()
-    assert 0.97 * REACH[shape] * 10 < farthest <= REACH[shape] * 10 + 0.05
+    assert 0.97 * FRINGE[shape] * 10 < farthest <= FRINGE[shape] * 10 + 0.05
 
 
 def test_a_triangle_points_up_and_a_ring_is_hollow() -> None:

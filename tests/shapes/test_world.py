@@ -13,10 +13,10 @@ from unet_atlas.shapes.captions import caption
 from unet_atlas.shapes.world import (
     COLOURS,
     DOMINANCE,
+    FRINGE,
     GAP,
     OPPOSITE,
     RADII,
-    REACH,
     SHAPES,
     SIDE,
     SPLITS,
@@ -69,11 +69,11 @@ def test_a_scene_meets_its_request(scenes, split: str) -> None:
 def test_objects_keep_clear_of_each_other_and_of_the_border(scenes, split: str) -> None:
     for scene in scenes[split]:
         for t in scene.things:
-            reach = t.radius * REACH[t.shape] + GAP
+            reach = t.radius * FRINGE[t.shape] + GAP
             assert reach <= min(t.x, t.y)
             assert max(t.x, t.y) <= SIDE - reach
         for a, b in combinations(scene.things, 2):
-            room = a.radius * REACH[a.shape] + b.radius * REACH[b.shape] + GAP
+            room = a.radius * FRINGE[a.shape] + b.radius * FRINGE[b.shape] + GAP
             assert np.hypot(a.x - b.x, a.y - b.y) >= room
 
 

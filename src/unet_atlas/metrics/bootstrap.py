@@ -28,25 +28,27 @@ from unet_atlas.metrics.kernels import (
     unit,
 )
 
+LEVEL = 0.95  # of confidence
 CELLS = 4_000_000  # of a resampled array held at once
+LEAST_OF_KID = 8  # pictures; of fewer, resamples that are one picture over and over do turn up
 Method = Literal["centred", "percentile", "basic"]
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the ends of its interval."""
+    """A value with the ends of its interval; they are NaN where there is none."""
 
     value: float
     low: float
     high: float
 
     def shown(self, digits: int = 3) -> str:
-        """``0.312 [0.301, 0.323]``."""
+        """``0.312 [0.301, 0.323]``, or ``0.312 (no interval)``."""
         value, low, high = (
             f"{v:.{digits}f}".replace("-", "−") for v in (self.value, self.low, self.high)
         )
-        return f"{value} [{low}, {high}]"
+        return f"{value} [{low}, {high}]" if math.isfinite(self.low) else f"{value} (no interval)"
 
 
 def interval(
@@ -54,7 +56,7 @@ def interval(
     statistic: Callable[..., Any] = np.mean,
     n: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Estimate:
     """A statistic of one value a prompt, with its percentile bootstrap interval.
 
@@ -80,7 +82,6 @@ def paired(
     statistic: Callable[..., Any] = np.mean,
     n: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Estimate:
     """statistic(a) − statistic(b) of two models on the same prompts, in the same order.
 
@@ -96,25 +97,18 @@ def paired(
         raise AtlasError(
             f"There are {len(a)} first and {len(b)} second values; give one of each a prompt."
         )
-    _check(n, level)
+    _check(n, LEVEL)
     first, second = _statistics((a, b), statistic, n, np.random.default_rng(seed))
-    return _percentile(float(statistic(a) - statistic(b)), first - second, level)
+    return _percentile(float(statistic(a) - statistic(b)), first - second, LEVEL)
 
 
-def unpaired(
-    a: Any,
-    b: Any,
-    statistic: Callable[..., Any] = np.mean,
-    n: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Estimate:
-    """statistic(a) − statistic(b) of two models on different prompts; see :func:`paired`."""
+def unpaired(a: Any, b: Any, n: int = 1000, seed: int = 0) -> Estimate:
+    """mean(a) − mean(b) of two models on different prompts; see :func:`paired`."""
     a, b = values_of(a, "first values", 2), values_of(b, "second values", 2)
-    _check(n, level)
+    _check(n, LEVEL)
     rng = np.random.default_rng(seed)
-    first, second = (_statistics((v,), statistic, n, rng)[0] for v in (a, b))
-    return _percentile(float(statistic(a) - statistic(b)), first - second, level)
+    first, second = (_statistics((v,), np.mean, n, rng)[0] for v in (a, b))
+    return _percentile(float(a.mean() - b.mean()), first - second, LEVEL)
 
 
 def interval_of(
@@ -123,7 +117,6 @@ def interval_of(
     metric: Metric = frechet_from_features,
     n: int = 200,
     seed: int = 0,
-    level: float = 0.95,
     method: Method = "centred",
 ) -> Estimate:
     """A metric of two sets with an interval from resampling the generated pictures.
@@ -139,7 +132,8 @@ def interval_of(
     * ``"percentile"`` is right for metrics without such a bias, and here to show the fault.
 
     KID's and CMMD's resamples come from kernel matrices computed once; KID's leave out a picture's
-    pairs with its own copies, so that ties don't count.
+    pairs with its own copies, so that ties don't count. A resample that is one picture over and
+    over then has no KID: below ``LEAST_OF_KID`` pictures KID comes without an interval.
 
     Args:
         x: generated features (n, d).
@@ -148,13 +142,15 @@ def interval_of(
         n: number of resamples.
 
     Raises:
-        AtlasError: bad features, n, level or method.
+        AtlasError: bad features, n or method.
     """
     x, y = pair_of(x, y, least=2)
-    _check(n, level)
+    _check(n, LEVEL)
     value = float(metric(x, y))
+    if _too_few(metric, x):
+        return Estimate(value, math.nan, math.nan)
     resamples = _resampled(metric, x, y, _indices(len(x), n, np.random.default_rng(seed)))
-    return _from_resamples(value, resamples, level, method)
+    return _from_resamples(value, resamples, method)
 
 
 def paired_of(
@@ -164,8 +160,6 @@ def paired_of(
     metric: Metric = frechet_from_features,
     n: int = 200,
     seed: int = 0,
-    level: float = 0.95,
-    method: Method = "centred",
 ) -> Estimate:
     """metric(a, y) − metric(b, y) of two models on the same prompts, the same resamples for both.
 
@@ -180,14 +174,16 @@ def paired_of(
     b, _ = pair_of(b, y, least=2)
     if len(a) != len(b):
         raise AtlasError(f"There are {len(a)} and {len(b)} pictures; give one of each a prompt.")
-    _check(n, level)
-    indices = _indices(len(a), n, np.random.default_rng(seed))
+    _check(n, LEVEL)
     value = float(metric(a, y) - metric(b, y))
+    if _too_few(metric, a):
+        return Estimate(value, math.nan, math.nan)
+    indices = _indices(len(a), n, np.random.default_rng(seed))
     differences = _resampled(metric, a, y, indices) - _resampled(metric, b, y, indices)
-    return _from_resamples(value, differences, level, method)
+    return _from_resamples(value, differences, "centred")
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """A share with Wilson's score interval: sound near 0 and 1, where the bootstrap has no width.
 
     Raises:
@@ -258,13 +254,17 @@ def _resampled_mmd(
     return resampled_mmd(kernel(x, x), kernel(x, y), kernel(y, y), counts, unbiased)
 
 
-def _from_resamples(value: float, resamples: np.ndarray, level: float, method: str) -> Estimate:
+def _too_few(metric: Metric, x: np.ndarray) -> bool:
+    return metric is kid and len(x) < LEAST_OF_KID
+
+
+def _from_resamples(value: float, resamples: np.ndarray, method: str) -> Estimate:
     if method == "percentile":
-        return _percentile(value, resamples, level)
+        return _percentile(value, resamples, LEVEL)
     if method == "centred":
-        return _percentile(value, resamples - resamples.mean() + value, level)
+        return _percentile(value, resamples - resamples.mean() + value, LEVEL)
     if method == "basic":
-        return _percentile(value, 2 * value - resamples, level)
+        return _percentile(value, 2 * value - resamples, LEVEL)
     raise AtlasError(f"'{method}' is no method; give 'centred', 'basic' or 'percentile'.")
 
 

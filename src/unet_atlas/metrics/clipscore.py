@@ -6,16 +6,15 @@ cosine. None is comparable across backbones or prefixes, so :func:`cosines` is t
 and the conventions are two functions of it.
 
 Ours exists because torchmetrics 1.9 slices captions that are longer than CLIP's window and so loses
-the end token at which CLIP pools (Lightning-AI/torchmetrics issue 2883; :func:`long_caption_fault`
-shows it), because its CLIPScore stops with an AttributeError on transformers 5 (issue 3407), and
-because it keeps only the sum, which no interval can be taken from.
+the end token at which CLIP pools (Lightning-AI/torchmetrics issue 2883;
+:func:`~unet_atlas.metrics.torchmetrics_check.long_caption_fault` shows it), because its CLIPScore
+stops with an AttributeError on transformers 5 (issue 3407), and because it keeps only the sum,
+which no interval can be taken from.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from unet_atlas.errors import AtlasError
 from unet_atlas.metrics.arrays import values_of
 from unet_atlas.metrics.features import batches, clip_features, evaluating, float64, pictures
 from unet_atlas.metrics.kernels import unit
-from unet_atlas.metrics.torchmetrics_check import text_features as torchmetrics_text_features
 
 HESSEL_W = 2.5
 HESSEL_PREFIX = "A photo depicts "
@@ -62,6 +60,15 @@ def cosines(
         )
     image = clip_features(model, image_processor, shown, batch)
     text = text_features(model, tokenizer, [prefix + caption for caption in captions], batch)
+    return agreement(image, text)
+
+
+def agreement(image: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """The cosine of each picture's features with its caption's, (n, d) each → (n,).
+
+    Raises:
+        AtlasError: features that are all zero, NaN or infinity.
+    """
     return (unit(image, "image") * unit(text, "text")).sum(axis=1)
 
 
@@ -87,64 +94,14 @@ def text_features(
     return float64(parts, "CLIP text features")
 
 
-def clip_score_hessel(cosines: Any, w: float = HESSEL_W) -> np.ndarray:
+def clip_score_hessel(cosines: Any) -> np.ndarray:
     """Hessel's CLIP score of each sample: w · max(cos, 0), (n,); from 0 to w, mostly 0.6–0.9."""
-    return w * np.maximum(values_of(cosines, "cosines", 1), 0)
+    return HESSEL_W * np.maximum(values_of(cosines, "cosines", 1), 0)
 
 
 def clip_score_percent(cosines: Any) -> float:
     """torchmetrics' CLIP score of a set: max(mean of 100 · cos, 0); 22–33 for real models."""
     return max(100 * float(values_of(cosines, "cosines", 1).mean()), 0.0)
-
-
-@dataclass(frozen=True)
-class LongCaptions:
-    """Two unrelated captions over CLIP's window, seen by torchmetrics and by this package."""
-
-    captions: tuple[str, str]
-    tokens: tuple[int, int]  # with start and end
-    window: int  # positions that the model has
-    cosine_torchmetrics: (
-        float  # between the two captions' text features; 1 means: can't be told apart
-    )
-    cosine_truncated: float  # the same, cut by the tokenizer
-
-    @property
-    def faulty(self) -> bool:
-        """torchmetrics gives both captions one feature although they differ."""
-        return self.cosine_torchmetrics > 1 - 1e-6 > self.cosine_truncated
-
-
-def long_caption_fault(
-    model: Any, tokenizer: Any, captions: tuple[str, str] | None = None
-) -> LongCaptions:
-    """Run torchmetrics' own text path on two unrelated captions that are too long for CLIP.
-
-    Shows the fault of issue 2883 on any ``CLIPModel``, trained or not: without the end token CLIP
-    pools at the start token, which sees nothing but itself.
-
-    Args:
-        captions: two; by default "red circle …" and "blue square …", repeated past the window.
-
-    Raises:
-        AtlasError: a caption that fits the window shows nothing.
-    """
-    window = model.config.text_config.max_position_embeddings
-    if captions is None:
-        captions = ("red circle " * window, "blue square " * window)
-    first, second = _texts(captions)
-    lengths = tuple(len(tokenizer(t, verbose=False)["input_ids"]) for t in (first, second))
-    if min(lengths) <= window:
-        raise AtlasError(
-            f"The captions have {lengths[0]} and {lengths[1]} tokens and CLIP takes {window}; "
-            "give longer ones."
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchmetrics says that it cuts, not what it loses
-        cut = torchmetrics_text_features(model, tokenizer, [first, second])
-    kept = text_features(model, tokenizer, [first, second])
-    between = [float(np.prod(unit(features), axis=0).sum()) for features in (cut, kept)]
-    return LongCaptions((first, second), lengths, window, *between)
 
 
 def _texts(captions: Sequence[str]) -> list[str]:

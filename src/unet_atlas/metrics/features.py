@@ -60,7 +60,10 @@ def clip_features(
 
 
 def inception_features(
-    images: Any, batch: int = 32, weights: str | Path | None = None, device: str = "cpu"
+    images: Any,
+    batch: int = 32,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
 ) -> np.ndarray:
     """FID's own features: the 2,048 of torch-fidelity's Inception, (n, 2048) float64.
 
@@ -138,7 +141,7 @@ def float64(parts: Sequence[torch.Tensor], name: str) -> np.ndarray:
     Raises:
         AtlasError: NaN or infinity.
     """
-    array = torch.cat(list(parts)).double().cpu().numpy()
+    array = torch.cat(list(parts)).cpu().double().numpy()  # mps knows no float64
     if not np.isfinite(array).all():
         raise AtlasError(f"The {name} hold NaN or infinity; load the model in float32.")
     return array

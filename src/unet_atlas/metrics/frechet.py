@@ -11,13 +11,14 @@ rounds the result to the features' dtype, and because its sums can't be shifted 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import sqrtm
+from scipy.linalg import LinAlgWarning, sqrtm
 
 from unet_atlas.errors import AtlasError
 from unet_atlas.metrics.arrays import features_of, pair_of, values_of
@@ -178,9 +179,12 @@ def frechet_sqrtm(x: Any, y: Any) -> float:
     For comparison. The product of two symmetric matrices is not symmetric, and where it is singular
     (n ≤ d) its root loses half of the digits: the value is 1e-5 too low at n = 100 and d = 256.
     pytorch-fid adds 1e-6 to the diagonals when the root comes out infinite; nothing is added here.
+
+    Raises:
+        AtlasError: bad features, or a product of which SciPy finds no root.
     """
     mu1, cov1, mu2, cov2 = _means_and_covariances(x, y)
-    overlap = np.trace(sqrtm(cov1 @ cov2)).real
+    overlap = np.trace(_root_of_product(cov1 @ cov2)).real
     return float(_square(mu1 - mu2) + np.trace(cov1) + np.trace(cov2) - 2 * overlap)
 
 
@@ -254,6 +258,19 @@ def _root(cov: np.ndarray) -> np.ndarray:
         )
     values = np.where(values > len(cov) * EPSILON * values[-1], values, 0.0)
     return (vectors * np.sqrt(values)) @ vectors.T
+
+
+def _root_of_product(product: np.ndarray) -> np.ndarray:
+    """``sqrtm``, whose warning about singular matrices gives way to a look at the root itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)
+        root = sqrtm(product)
+    off = np.linalg.norm(root @ root - product) if np.isfinite(root).all() else np.inf
+    if off > TOLERANCE * np.linalg.norm(product):
+        raise AtlasError(
+            "SciPy finds no root of the product of the covariances; use frechet_from_features."
+        )
+    return root
 
 
 def _gaussian(mean: Any, cov: Any, name: str) -> tuple[np.ndarray, np.ndarray]:

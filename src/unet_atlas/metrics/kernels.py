@@ -11,7 +11,6 @@ drawn from torch's global generator; ours also takes whole sets of different siz
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,16 +24,6 @@ CMMD_SIGMA = 10.0
 CMMD_SCALE = 1000.0
 
 
-@dataclass(frozen=True)
-class Subsets:
-    """KID over random subsets: ``std`` is the spread of the subsets' values, not an error of
-    ``mean``; take an interval from ``bootstrap``."""
-
-    mean: float
-    std: float
-    values: tuple[float, ...]
-
-
 def kid(x: Any, y: Any) -> float:
     """KID of whole sets (n, d) and (m, d): the unbiased MMD² with the kernel (x·y/d + 1)³.
 
@@ -46,34 +35,6 @@ def kid(x: Any, y: Any) -> float:
     """
     x, y = pair_of(x, y, least=2)
     return _mmd(x, y, cubic, unbiased=True)
-
-
-def kid_subsets(x: Any, y: Any, subsets: int = 100, size: int = 1000, seed: int = 2020) -> Subsets:
-    """KID as torch-fidelity and torchmetrics report it: mean and spread over random subsets.
-
-    The same draws as torch-fidelity 0.4, hence its value to the last digits; torchmetrics draws
-    from torch's global generator.
-
-    Raises:
-        AtlasError: bad features, fewer pictures than ``size``, or no subsets.
-    """
-    x, y = pair_of(x, y, least=2)
-    if subsets < 1 or not 2 <= size <= min(len(x), len(y)):
-        raise AtlasError(
-            f"KID can't draw {subsets} subsets of {size} from {len(x)} and {len(y)} pictures; "
-            "give at least one subset, and a size from 2 to the smaller set."
-        )
-    rng = np.random.RandomState(seed)
-    values = [
-        _mmd(
-            x[rng.choice(len(x), size, replace=False)],
-            y[rng.choice(len(y), size, replace=False)],
-            cubic,
-            unbiased=True,
-        )
-        for _ in range(subsets)
-    ]
-    return Subsets(float(np.mean(values)), float(np.std(values)), tuple(values))
 
 
 def mmd_gaussian(x: Any, y: Any, sigma: float = 10.0, unbiased: bool = False) -> float:
@@ -90,7 +51,7 @@ def mmd_gaussian(x: Any, y: Any, sigma: float = 10.0, unbiased: bool = False) ->
     return _mmd(x, y, gaussian(sigma), unbiased)
 
 
-def cmmd(x: Any, y: Any, sigma: float = CMMD_SIGMA, scale: float = CMMD_SCALE) -> float:
+def cmmd(x: Any, y: Any) -> float:
     """CMMD of CLIP image features: 1,000 times the V-statistic MMD² of unit vectors, σ = 10.
 
     As the authors' code has it (google-research/cmmd: the squared MMD, the diagonal counted in).
@@ -98,10 +59,11 @@ def cmmd(x: Any, y: Any, sigma: float = CMMD_SIGMA, scale: float = CMMD_SCALE) -
     (Jayasumana et al. 2024, arXiv 2401.09603)
 
     Raises:
-        AtlasError: bad features, a feature that is zero, or σ not positive.
+        AtlasError: bad features, or a feature that is zero.
     """
     x, y = pair_of(x, y)
-    return scale * _mmd(unit(x, "generated"), unit(y, "reference"), gaussian(sigma), False)
+    kernel = gaussian(CMMD_SIGMA)
+    return CMMD_SCALE * _mmd(unit(x, "generated"), unit(y, "reference"), kernel, False)
 
 
 def unit(x: np.ndarray, name: str = "given") -> np.ndarray:
@@ -151,7 +113,7 @@ def resampled_mmd(
             add its k(x, x), and the resamples would sit above the estimate.
 
     Returns:
-        (b,)
+        (b,); NaN for a resample of one row alone, where it is unbiased: there is no pair to count.
     """
     n, m = counts.sum(axis=1), len(kyy)
     within = np.einsum("bi,bi->b", counts @ kxx, counts)
@@ -161,6 +123,7 @@ def resampled_mmd(
         squares = counts**2
         within = within - squares @ np.diag(kxx)
         pairs = pairs - squares.sum(axis=1)
+        pairs = np.where(pairs > 0, pairs, np.nan)  # else rounding over zero: ±∞
         reference = (kyy.sum() - np.trace(kyy)) / (m * (m - 1))
     return within / pairs + reference - 2 * (counts @ kxy.sum(axis=1)) / (n * m)
 

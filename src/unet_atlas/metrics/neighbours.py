@@ -54,15 +54,7 @@ def precision_recall(x: Any, y: Any, k: int = 3) -> PrecisionRecall:
 def density_coverage(x: Any, y: Any, k: int = 5) -> DensityCoverage:
     """Density and coverage (Naeem et al. 2020, arXiv 2002.09797): an outlier of the reference, with
     its large ball, weighs less than in precision. Expected values for equal distributions: 1 and
-    about 1 − 2⁻ᵏ.
-
-    Args:
-        x: generated features (n, d).
-        y: reference features (m, d).
-        k: which neighbour a ball reaches to.
-
-    Raises:
-        AtlasError: bad features, or k not below the number of rows.
+    about 1 − 2⁻ᵏ. Arguments and errors as for :func:`precision_recall`.
     """
     x, y = _sets(x, y, k)
     radii = _radii(y, k)

@@ -1,4 +1,5 @@
-"""The same features through torchmetrics: what the book's own metrics are checked against.
+"""The same features through torchmetrics: what the book's own metrics are checked against, and the
+fault that long captions meet there.
 
 torchmetrics 1.9 keeps FID's sums in float64 whatever the features are; its result is rounded to the
 features' dtype. ``set_dtype`` moves the sums too: with float32 they lose what FID needs.
@@ -7,19 +8,19 @@ features' dtype. ``set_dtype`` moves the sums too: with float32 they lose what F
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torchmetrics.functional.multimodal.clip_score import _get_features
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics.multimodal.clip_score import CLIPScore
 
-from unet_atlas.errors import AtlasError
 from unet_atlas.metrics.arrays import pair_of
+from unet_atlas.metrics.clipscore import text_features
 from unet_atlas.metrics.features import evaluating, pictures
+from unet_atlas.metrics.kernels import unit
 
 
 class Through(nn.Module):
@@ -49,28 +50,6 @@ def torchmetrics_fid(
     return float(metric.compute())
 
 
-def torchmetrics_kid(
-    x: Any, y: Any, subsets: int = 100, size: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """KID's mean and spread over random subsets by torchmetrics' KernelInceptionDistance.
-
-    Raises:
-        AtlasError: bad features, or sets smaller than ``size``.
-    """
-    x, y = pair_of(x, y, least=2)
-    if size > min(len(x), len(y)):
-        raise AtlasError(f"Subsets of {size} can't be drawn from {len(x)} and {len(y)} pictures.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that it keeps the features: they are here already
-        metric = KernelInceptionDistance(Through(x.shape[1]), subsets=subsets, subset_size=size)
-    metric.update(torch.from_numpy(y), real=True)
-    metric.update(torch.from_numpy(x), real=False)
-    with torch.random.fork_rng(devices=[]):  # it draws from the global generator
-        torch.manual_seed(seed)
-        mean, spread = metric.compute()
-    return float(mean), float(spread)
-
-
 def torchmetrics_clip_score(
     model: Any, tokenizer: Any, image_processor: Any, images: Any, captions: list[str]
 ) -> float:
@@ -82,13 +61,43 @@ def torchmetrics_clip_score(
         return float(metric.compute())
 
 
-def text_features(model: Any, tokenizer: Any, captions: list[str]) -> np.ndarray:
+def torchmetrics_text_features(model: Any, tokenizer: Any, captions: list[str]) -> np.ndarray:
     """Captions through torchmetrics' own tokenising, cutting and pooling, (n, d) float64."""
+    # private: its public class gives no features
+    from torchmetrics.functional.multimodal.clip_score import _get_features
+
     with evaluating(model) as device:
         features = _get_features(
             captions, "text", device, _Tensors(model), _processor(tokenizer, None)
         )
     return features.double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class LongCaptions:
+    """Two unrelated captions over CLIP's window, seen by torchmetrics and by this package."""
+
+    tokens: tuple[int, int]  # with start and end
+    window: int  # positions that the model has
+    cosine_torchmetrics: float  # of their text features; at 1 they can't be told apart
+    cosine_truncated: float  # the same, cut by the tokenizer
+
+
+def long_caption_fault(model: Any, tokenizer: Any) -> LongCaptions:
+    """Run torchmetrics' own text path on "red circle …" and "blue square …", too long for CLIP.
+
+    Shows the fault of issue 2883 on any ``CLIPModel``, trained or not: without the end token CLIP
+    pools at the start token, which sees nothing but itself.
+    """
+    window = model.config.text_config.max_position_embeddings
+    captions = ("red circle " * window, "blue square " * window)
+    lengths = tuple(len(tokenizer(t, verbose=False)["input_ids"]) for t in captions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchmetrics says that it cuts, not what it loses
+        cut = torchmetrics_text_features(model, tokenizer, list(captions))
+    kept = text_features(model, tokenizer, captions)
+    between = [float(np.prod(unit(features), axis=0).sum()) for features in (cut, kept)]
+    return LongCaptions(lengths, window, *between)
 
 
 class _Tensors(nn.Module):

@@ -1,7 +1,7 @@
 """The losses: contrastive (text and image towers), reconstruction (autoencoder), denoising (UNets).
 
 Sources: CLIP (Radford et al. 2021), latent diffusion (Rombach et al. 2022), v-objective (Salimans &
-Ho 2022), min-SNR weights (Hang et al. 2023), unCLIP's noised image embedding (Ramesh et al. 2022).
+Ho 2022), debiased weights (Yu et al. 2023), unCLIP's noised image embedding (Ramesh et al. 2022).
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 from transformers import CLIPModel
 
-MIN_SNR = 5.0  # weights of the steps: Hang et al., section 3.4
+NOISY = (
+    0.75  # share of the batch that comes from the noisier half of the schedule, where what is in
+)
+# a picture of only 16 × 16 latents is decided
+WEIGHTING = "√SNR times the clean latent's error, three of four steps from the noisier half"
 DROP = 0.1  # share of captions that are dropped, so that guidance has something to compare with
 
 
@@ -75,12 +79,13 @@ def denoising(
     rng: torch.Generator,
     image_noise: DDPMScheduler | None = None,
 ) -> Tensor:
-    """The min-SNR-weighted loss of a batch drawn by ``rng``; the target is the scheduler's."""
+    """The weighted loss of a batch drawn by ``rng``; the target is the scheduler's."""
     device = lesson.latents.device
     pick = torch.randint(len(lesson.latents), (batch,), generator=rng)
-    t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=rng)
+    t = draw_steps(scheduler, batch, rng)
     noise = torch.randn((batch, *lesson.latents.shape[1:]), generator=rng).to(device)
-    dropped = torch.rand(batch, generator=rng) < DROP
+    lot = torch.rand(batch, generator=rng)  # decides what is left out: text, image, or both
+    dropped = lot < DROP
     told = torch.where(dropped, len(lesson.texts) - 1, lesson.caption[pick.to(device)].cpu())
     pick, t, told = pick.to(device), t.to(device), told.to(device)
     clean = lesson.latents[pick].float()
@@ -94,31 +99,44 @@ def denoising(
             "time_ids": lesson.sizes[pick].float(),
         }
     if lesson.images is not None:
-        extra["class_labels"] = _image_condition(lesson, pick, image_noise, rng)
+        extra["class_labels"] = _image_condition(lesson, pick, image_noise, rng, lot)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         guess = unet(noisy, t, lesson.texts[told].float(), **extra).sample
     error = (guess.float() - target).square().mean(dim=(1, 2, 3))
-    return (error * snr_weight(scheduler, t)).mean()
+    return (error * step_weight(scheduler, t)).mean()
 
 
-def snr_weight(scheduler: DDPMScheduler, t: Tensor) -> Tensor:
-    """min(SNR, 5) / SNR for the noise target, min(SNR, 5) / (SNR + 1) for v: (B,)."""
+def draw_steps(scheduler: DDPMScheduler, batch: int, rng: torch.Generator) -> Tensor:
+    """Steps of the forward process for a batch, (B,): ``NOISY`` of them from the noisier half."""
+    half = scheduler.config.num_train_timesteps // 2
+    noisy = torch.rand(batch, generator=rng) < NOISY
+    return torch.randint(half, (batch,), generator=rng) + half * noisy
+
+
+def step_weight(scheduler: DDPMScheduler, t: Tensor) -> Tensor:
+    """The weight of each step, (B,): √SNR times the error of the clean latent, which is 1 / √SNR
+    for the noise target and √SNR / (SNR + 1) for v."""
     alpha_bar = scheduler.alphas_cumprod.to(t.device)[t]
     snr = alpha_bar / (1 - alpha_bar)
     v_prediction = scheduler.config.prediction_type == "v_prediction"
-    return snr.clamp(max=MIN_SNR) / (snr + 1 if v_prediction else snr)
+    return snr.sqrt() / (snr + 1 if v_prediction else snr)
 
 
 def _image_condition(
-    lesson: Lesson, pick: Tensor, image_noise: DDPMScheduler, rng: torch.Generator
+    lesson: Lesson,
+    pick: Tensor,
+    image_noise: DDPMScheduler,
+    rng: torch.Generator,
+    lot: Tensor,
 ) -> Tensor:
     """[noised image embedding ‖ sinusoidal noise level], (B, 2e); zeros where it is dropped, as
-    ``StableUnCLIPImg2ImgPipeline`` has them for guidance."""
+    ``StableUnCLIPImg2ImgPipeline`` has them for guidance: half of the time together with the text,
+    as the pipeline drops them."""
     clean = lesson.images[pick].float()
     batch, width = clean.shape
     level = torch.randint(image_noise.config.num_train_timesteps, (batch,), generator=rng)
     noise = torch.randn(clean.shape, generator=rng).to(clean.device)
-    keep = (torch.rand(batch, generator=rng) >= DROP).to(clean.device)
+    keep = ((lot < DROP / 2) | (lot >= 3 * DROP / 2)).to(clean.device)
     noised = image_noise.add_noise(clean, noise, level.to(clean.device)) * lesson.std + lesson.mean
     told = get_timestep_embedding(level.to(clean.device), width, True, 0)
     return torch.cat([noised, told], dim=1) * keep[:, None]

@@ -15,13 +15,6 @@ from unet_atlas.errors import AtlasError
 
 TOKENS = 24  # the length of a caption; Stable Diffusion has 77
 LATENT_SIDE, LATENT_CHANNELS = 16, 4
-BETAS = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-}
 
 VAE: dict[str, Any] = {
     "block_out_channels": (16, 32, 48),

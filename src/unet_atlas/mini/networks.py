@@ -5,7 +5,8 @@ from __future__ import annotations
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from unet_atlas.mini.members import BETAS, CLIPS, MEMBERS, TOKENS, VAE, unet_config
+from unet_atlas import catalog, schedules
+from unet_atlas.mini.members import CLIPS, MEMBERS, TOKENS, VAE, unet_config
 from unet_atlas.shapes.world import SIDE
 
 
@@ -55,5 +56,17 @@ def unet(name: str) -> UNet2DConditionModel:
 
 
 def training_scheduler(name: str) -> DDPMScheduler:
-    """The forward process that a member is trained on: SD's betas, the member's target."""
-    return DDPMScheduler(**BETAS, prediction_type=MEMBERS[name].prediction)
+    """The forward process that a member is trained on: its version's betas, the member's target."""
+    betas = schedules.scheduler(catalog.get(MEMBERS[name].like).scheduler).config
+    kept = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+    return DDPMScheduler(
+        **{key: betas[key] for key in kept},
+        clip_sample=False,
+        prediction_type=MEMBERS[name].prediction,
+    )
+
+
+def image_noise_scheduler(name: str) -> DDPMScheduler | None:
+    """What noises the image embedding that a member is given, or None when it is given none."""
+    part = catalog.get(MEMBERS[name].like).noising_scheduler
+    return schedules.scheduler(part, clip_sample=False) if part else None

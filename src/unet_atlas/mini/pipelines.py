@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -104,20 +103,16 @@ def pipeline(
 
 
 def save(made: DiffusionPipeline | CLIPModel, target: Path, **others: object) -> None:
-    """Write half-precision safetensors, complete or not at all; what was there is replaced.
+    """Write half-precision safetensors.
 
     Args:
         others: tokenizer or image processor to lie beside the model.
     """
-    temporary = target.with_name(f".{target.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    made.to(dtype=torch.float16).save_pretrained(temporary, safe_serialization=True)
+    made.to(dtype=torch.float16).save_pretrained(target, safe_serialization=True)
     for other in others.values():
-        other.save_pretrained(temporary)
-    for config in temporary.rglob("config.json"):
+        other.save_pretrained(target)
+    for config in target.rglob("config.json"):
         _load_as_float32(config)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
 
 
 def _load_as_float32(config: Path) -> None:

@@ -5,6 +5,7 @@ Every stage leaves one safetensors file in the working folder and is skipped whe
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,46 +13,42 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unet_atlas.errors import AtlasError
-from unet_atlas.files import write_text
+from unet_atlas.files import replacing, write_text
 from unet_atlas.mini import lessons, networks, pipelines
+from unet_atlas.mini.dataset import Pictures, pictures, to_clip, to_pixels
 from unet_atlas.mini.members import CLIPS, MEMBERS, SCORER
-from unet_atlas.mini.pictures import Pictures, pictures, to_clip, to_pixels
-from unet_atlas.mini.training import Outcome, Plan, fit
+from unet_atlas.mini.training import Loss, Outcome, Plan, fit
 from unet_atlas.mini.words import tokenizer
 
 PICTURES = 32_768
 CHUNK = 256
-IMAGE_NOISE = {
-    "beta_schedule": "squaredcos_cap_v2",
-    "num_train_timesteps": 1000,
-    "clip_sample": False,
+PLANS = {  # for two CPU cores; see ``plan_for``
+    "clip-s": Plan(800, 256, rate=2e-3, seed=11),
+    "clip-m": Plan(800, 256, rate=2e-3, seed=12),
+    "scorer": Plan(800, 256, rate=2e-3, seed=13),
+    "vae": Plan(1700, 16, rate=2e-3, seed=14),
+    "mini-sd": Plan(3000, rate=1.5e-3, seed=21),
+    "mini-sd2": Plan(2600, rate=1.5e-3, seed=22),
+    "mini-unclip": Plan(900, seed=23),
+    "mini-sdxl": Plan(3200, rate=1.5e-3, seed=24),
 }
-PLANS = {  # (plan, batch) for two CPU cores; see ``plan_for``
-    "clip-s": (Plan(800, rate=2e-3, seed=11), 256),
-    "clip-m": (Plan(800, rate=2e-3, seed=12), 256),
-    "scorer": (Plan(800, rate=2e-3, seed=13), 256),
-    "vae": (Plan(1700, rate=2e-3, seed=14), 16),
-    "mini-sd": (Plan(3000, rate=1.5e-3, seed=21), 32),
-    "mini-sd2": (Plan(2600, rate=1.5e-3, seed=22), 32),
-    "mini-unclip": (Plan(900, rate=1e-3, seed=23), 32),
-    "mini-sdxl": (Plan(3200, rate=1.5e-3, seed=24), 32),
-}
-
-GPU_STEPS, GPU_BATCH = 6, 8  # times as many steps, and pictures in each, for a UNet on a GPU
+GPU_STEPS, GPU_BATCH = 6, 8  # times as many steps; times as many examples in each, towers apart
 
 
-def plan_for(stage: str, device: torch.device, steps: int | None = None) -> tuple[Plan, int]:
-    """The plan of a stage and its batch on this kind of device; ``steps`` overrides its own."""
-    plan, batch = PLANS[stage]
+def plan_for(
+    stage: str, device: torch.device, steps: int | None = None, rate: float | None = None
+) -> Plan:
+    """The plan of a stage on this kind of device; ``steps`` and ``rate`` override its own."""
+    plan = PLANS[stage]
     if device.type == "cuda":
-        plan = replace(plan, steps=plan.steps * GPU_STEPS)
-        batch *= 1 if stage in CLIPS else GPU_BATCH
-    return replace(plan, steps=steps or plan.steps), batch
+        wider = 1 if stage in CLIPS else GPU_BATCH
+        plan = replace(plan, steps=plan.steps * GPU_STEPS, batch=plan.batch * wider)
+    return replace(plan, steps=steps or plan.steps, rate=rate or plan.rate)
 
 
 @dataclass
@@ -60,13 +57,11 @@ class School:
 
     Attributes:
         work: folder of checkpoints and finished weights.
-        output: folder of the finished models.
         device: where the networks are trained.
         pictures: how many training pictures, or None for ``PICTURES``.
     """
 
     work: Path
-    output: Path
     device: torch.device
     pictures: int | None = None
 
@@ -74,17 +69,40 @@ class School:
         self.tokenizer = tokenizer()
         self.count = self.pictures or PICTURES
 
-    def train(self, stage: str, steps: int | None = None) -> str:
-        """Train one stage to its end, or go on with it to more steps; returns a line about it."""
-        plan, batch = plan_for(stage, self.device, steps)
+    def train(
+        self,
+        stage: str,
+        steps: int | None = None,
+        rate: float | None = None,
+        start: Path | None = None,
+    ) -> str:
+        """Train one stage to its end, or go on with it to more steps; returns a line about it.
+
+        Args:
+            steps, rate: instead of the plan's own.
+            start: folder of a finished member of the same name whose UNet to begin with, instead
+                of random weights.
+
+        Raises:
+            AtlasError: ``start`` holds no such UNet, or a checkpoint belongs to another run.
+        """
+        plan = plan_for(stage, self.device, steps, rate)
         if self.done(stage) and self.steps_of(stage) >= plan.steps:
             return (
                 f"{stage}: already trained for {self.steps_of(stage)} steps; ask for more --steps"
             )
-        network = self.fresh(stage).to(self.device)
-        loss = self.loss(stage, network, batch, plan)
-        outcome = fit(network, loss, plan, self.work / f"{stage}.checkpoint", label=stage)
-        self.finish(stage, network, plan, batch, outcome)
+        network = (self.begun(stage, start) if start else self.fresh(stage)).to(self.device)
+        before = history(start) if start else []
+        about = {"pictures": self.count, "device": self.device.type, "before": before}
+        outcome = fit(
+            network,
+            self.loss(stage, network, plan.batch),
+            plan,
+            self.work / f"{stage}.checkpoint",
+            about=about,
+            label=stage,
+        )
+        self.finish(stage, network, plan, outcome, before)
         return f"{stage}: {outcome.steps} steps, loss {outcome.loss:.4f}, {outcome.seconds:.0f} s"
 
     def weights(self, stage: str) -> Path:
@@ -102,7 +120,7 @@ class School:
 
     def fresh(self, stage: str) -> nn.Module:
         """The network of a stage before training."""
-        torch.manual_seed(PLANS[stage][0].seed)
+        torch.manual_seed(PLANS[stage].seed)
         if stage in CLIPS:
             return networks.clip(stage, self.tokenizer)
         if stage == "vae":
@@ -114,6 +132,19 @@ class School:
                 raise AtlasError(f"{stage} can't start from {start}: it has other parts.")
             nn.init.zeros_(unet.class_embedding.linear_2.weight)
             nn.init.zeros_(unet.class_embedding.linear_2.bias)
+        return unet
+
+    def begun(self, stage: str, start: Path) -> nn.Module:
+        """The UNet of a stage with the weights of a finished folder."""
+        unet = self.fresh(stage)
+        try:
+            state = load_file(start / "unet" / "diffusion_pytorch_model.safetensors")
+            unet.load_state_dict({name: weight.float() for name, weight in state.items()})
+        except (OSError, SafetensorError, RuntimeError):
+            raise AtlasError(
+                f"'{start}' holds no UNet that {stage} can start from; name the folder of a "
+                f"finished {stage}."
+            ) from None
         return unet
 
     def load(self, stage: str) -> nn.Module:
@@ -135,7 +166,7 @@ class School:
         return network.eval()
 
     def finish(
-        self, stage: str, network: nn.Module, plan: Plan, batch: int, outcome: Outcome
+        self, stage: str, network: nn.Module, plan: Plan, outcome: Outcome, before: list[dict]
     ) -> None:
         """Write the weights and what is to be said of the run."""
         state = {
@@ -145,16 +176,17 @@ class School:
         about = {
             "stage": stage,
             "plan": asdict(plan),
-            "batch": batch,
             "pictures": self.count,
             "outcome": asdict(outcome),
             "device": self.device_name,
             "torch": torch.__version__,
+            "before": before,
         }
+        if stage in MEMBERS:
+            about["weighting"] = lessons.WEIGHTING
         write_text(self.work / f"{stage}.json", json.dumps(about, indent=1) + "\n")
-        temporary = self.weights(stage).with_suffix(".part")
-        save_file(state, temporary)
-        temporary.replace(self.weights(stage))
+        with replacing(self.weights(stage)) as temporary:
+            save_file(state, temporary)
 
     @property
     def device_name(self) -> str:
@@ -163,21 +195,21 @@ class School:
             return torch.cuda.get_device_name(self.device)
         return f"{self.device.type}, {torch.get_num_threads()} threads"
 
-    def loss(self, stage: str, network: nn.Module, batch: int, plan: Plan):
-        """The loss of a stage as a function of (step, generator)."""
+    def loss(self, stage: str, network: nn.Module, batch: int) -> Loss:
+        """The loss of a stage as a function of a step's generator."""
         if stage in CLIPS:
-            return self._contrastive(network, batch, plan.seed)
+            return self._contrastive(network, batch)
         if stage == "vae":
             return self._reconstruction(network, batch)
         return self._denoising(stage, network, batch)
 
-    def _contrastive(self, model: nn.Module, batch: int, seed: int):
+    def _contrastive(self, model: nn.Module, batch: int) -> Loss:
         data = self.data(accidents=False)
         images, tokens = self.on_device(data), self.tokens(data.captions)
         numbers = {text: i for i, text in enumerate(dict.fromkeys(data.captions))}
         group = torch.tensor([numbers[text] for text in data.captions])
 
-        def loss(step: int, rng: torch.Generator) -> Tensor:
+        def loss(rng: torch.Generator) -> Tensor:
             pick = torch.randint(len(group), (batch,), generator=rng)
             pixels = to_clip(images[pick.to(self.device)])
             pixels = pixels + 0.05 * torch.randn(pixels.shape, generator=rng).to(self.device)
@@ -185,10 +217,10 @@ class School:
 
         return loss
 
-    def _reconstruction(self, model: nn.Module, batch: int):
+    def _reconstruction(self, model: nn.Module, batch: int) -> Loss:
         images = self.on_device(self.data(accidents=True))
 
-        def loss(step: int, rng: torch.Generator) -> Tensor:
+        def loss(rng: torch.Generator) -> Tensor:
             pick = torch.randint(len(images), (batch,), generator=rng)
             pixels = to_pixels(images[pick.to(self.device)])
             noise = torch.randn((batch, 4, 16, 16), generator=rng).to(self.device)
@@ -196,13 +228,13 @@ class School:
 
         return loss
 
-    def _denoising(self, stage: str, unet: nn.Module, batch: int):
+    def _denoising(self, stage: str, unet: nn.Module, batch: int) -> Loss:
         lesson = self.lesson(stage)
         scheduler = networks.training_scheduler(stage)
-        image_noise = DDPMScheduler(**IMAGE_NOISE)
+        image_noise = networks.image_noise_scheduler(stage)
         run = torch.compile(unet) if self.device.type == "cuda" else unet
 
-        def loss(step: int, rng: torch.Generator) -> Tensor:
+        def loss(rng: torch.Generator) -> Tensor:
             return lessons.denoising(run, scheduler, lesson, batch, rng, image_noise)
 
         return loss
@@ -217,9 +249,8 @@ class School:
         if not path.exists():
             made = pictures(0, 0, self.count, accidents)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".part.npz")
-            np.savez(temporary, images=made.images, captions=made.captions, sizes=made.sizes)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                np.savez(temporary, images=made.images, captions=made.captions, sizes=made.sizes)
         kept = np.load(path)
         return Pictures(kept["images"], tuple(kept["captions"].tolist()), kept["sizes"])
 
@@ -269,13 +300,14 @@ class School:
         return replace(lesson, **moved)
 
     def latents(self, accidents: bool) -> Tensor:
-        """(N, 4, 16, 16) scaled latents in half precision, kept in the working folder."""
-        path = self.work / f"latents-{self.count}{'-accidents' if accidents else ''}.safetensors"
+        """(N, 4, 16, 16) scaled latents in half precision, kept in the working folder; another
+        autoencoder makes others."""
+        kind = f"{self.count}{'-accidents' if accidents else ''}"
+        path = self.work / f"latents-{kind}-{self.digest('vae')}.safetensors"
         if not path.exists():
             made = (self._encode(self.data(accidents).images) * self.latent_scale).half()
-            temporary = path.with_suffix(".part")
-            save_file({"latents": made.contiguous()}, temporary)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                save_file({"latents": made.contiguous()}, temporary)
         return load_file(path)["latents"]
 
     def text_features(
@@ -306,23 +338,45 @@ class School:
             [model.visual_projection(model.vision_model(to_clip(c)).pooler_output) for c in chunks]
         )
         mean, std = embedded.mean(0, keepdim=True), embedded.std(0, keepdim=True)
-        save_file({"mean": mean, "std": std}, self.work / "image-statistics.safetensors")
+        save_file({"mean": mean, "std": std}, self.statistics())
         return {"images": (embedded - mean) / std, "mean": mean, "std": std}
 
-    def graduate(self, name: str) -> Path:
-        """Put a member (or the scorer) into its folder under ``output``; returns the folder."""
-        target = self.output / name
+    def statistics(self) -> Path:
+        """The file of the image embeddings' mean and deviation, as unCLIP's training used them."""
+        return self.work / f"image-statistics-{self.count}-{self.digest('clip-m')}.safetensors"
+
+    def digest(self, stage: str) -> str:
+        """The first digits of the SHA-256 of a finished stage's weights."""
+        return hashlib.sha256(self.weights(stage).read_bytes()).hexdigest()[:8]
+
+    def graduate(self, name: str, target: Path) -> None:
+        """Write a member (or the scorer) into the folder ``target``."""
         if name == SCORER:
             others = {"tokenizer": self.tokenizer, "image_processor": pipelines.image_processor()}
             pipelines.save(self.load("scorer"), target, **others)
-            return target
+            return
         networks = {tower: self.load(tower) for tower, _ in MEMBERS[name].text}
         networks |= {"unet": self.load(name), "vae": self.load("vae")}
         networks["vae"].register_to_config(scaling_factor=self.latent_scale)
         unclip = "class_embed_type" in MEMBERS[name].unet
-        statistics = load_file(self.work / "image-statistics.safetensors") if unclip else None
+        statistics = load_file(self.statistics()) if unclip else None
         pipelines.save(pipelines.pipeline(name, networks, self.tokenizer, statistics), target)
-        return target
+
+
+def history(folder: Path) -> list[dict]:
+    """What the card of a finished folder says of its training: earlier runs first.
+
+    Raises:
+        AtlasError: the folder says nothing of it.
+    """
+    try:
+        trained = json.loads((folder / "exam.json").read_text("utf-8"))["training"]
+    except (OSError, ValueError, KeyError):
+        raise AtlasError(
+            f"'{folder}' doesn't say how it was trained (exam.json); name the folder of a "
+            "finished member."
+        ) from None
+    return [*trained.pop("before", []), trained]
 
 
 def context(model: nn.Module, out, skip: int, two_encoders: bool) -> Tensor:

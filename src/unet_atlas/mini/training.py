@@ -6,17 +6,20 @@ resumed ends with the same weights as one that was not.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-Loss = Callable[[int, torch.Generator], Tensor]  # step, its generator → scalar loss
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import replacing
+
+Loss = Callable[[torch.Generator], Tensor]  # the generator of a step → scalar loss
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Plan:
 
     Attributes:
         steps: optimizer steps in all.
+        batch: examples in a step.
         rate: learning rate after ``warmup`` steps; over the last ``decay`` of the run it falls
             to zero.
         average: the largest EMA decay.
@@ -32,6 +36,7 @@ class Plan:
     """
 
     steps: int
+    batch: int = 32
     rate: float = 1e-3
     warmup: int = 100
     decay: float = 0.3
@@ -65,6 +70,7 @@ def fit(
     plan: Plan,
     checkpoint: Path,
     *,
+    about: dict[str, Any] | None = None,
     every: float = 120.0,
     until: int | None = None,
     label: str = "",
@@ -75,14 +81,20 @@ def fit(
         loss: the loss of a step; draws only from the generator that it is given.
         checkpoint: file that is written every ``every`` seconds and at the end; when it exists,
             the run goes on from there.
+        about: whatever else decides the run (data, device); kept in the checkpoint.
         until: stop after this step, as a kill would (for tests and for time limits).
         label: what the progress bar says.
+
+    Raises:
+        AtlasError: the checkpoint belongs to another run: another plan (but for the number of
+            steps) or another ``about``.
     """
     weights = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, plan.rate, (0.9, 0.99), weight_decay=plan.weight_decay)
     average = [p.detach().clone() for p in weights]
-    losses: list[float] = []
-    spent, step = _load(checkpoint, weights, average, optimizer, losses)
+    run = {k: v for k, v in asdict(plan).items() if k != "steps"} | (about or {})
+    losses: list[Tensor] = []  # left on the device: reading one would wait for it in each step
+    spent, step = _load(checkpoint, run, weights, average, optimizer, losses)
     started = saved = time.monotonic()
     last = min(plan.steps, until or plan.steps)
     network.train()
@@ -92,17 +104,21 @@ def fit(
         with torch.no_grad():
             torch._foreach_lerp_(average, weights, 1 - plan.average_at(step))
         if step % 50 == 0:
-            bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.4f}")
+            bar.set_postfix(loss=f"{_mean(losses[-50:]):.4f}")
         if time.monotonic() - saved > every or step + 1 == last:
             saved = time.monotonic()
             passed = spent + saved - started
-            _save(checkpoint, weights, average, optimizer, losses, passed, step + 1)
+            _save(checkpoint, run, weights, average, optimizer, losses, passed, step + 1)
     with torch.no_grad():
         for weight, mean in zip(weights, average, strict=True):
             weight.copy_(mean)
     network.eval()
     tail = losses[-max(len(losses) // 10, 1) :]
-    return Outcome(sum(tail) / len(tail), spent + time.monotonic() - started, len(losses))
+    return Outcome(_mean(tail), spent + time.monotonic() - started, len(losses))
+
+
+def _mean(losses: list[Tensor]) -> float:
+    return float(torch.stack(losses).double().mean())
 
 
 def generator(seed: int, step: int) -> torch.Generator:
@@ -112,42 +128,48 @@ def generator(seed: int, step: int) -> torch.Generator:
 
 def _step(
     loss: Loss, step: int, plan: Plan, optimizer: torch.optim.Optimizer, weights: list
-) -> float:
+) -> Tensor:
     for group in optimizer.param_groups:
         group["lr"] = plan.rate_at(step)
-    value = loss(step, generator(plan.seed, step))
+    value = loss(generator(plan.seed, step))
     optimizer.zero_grad(set_to_none=True)
     value.backward()
     nn.utils.clip_grad_norm_(weights, plan.clip)
     optimizer.step()
-    return float(value.detach())
+    return value.detach()
 
 
-def _save(path: Path, weights, average, optimizer, losses, seconds, step) -> None:
+def _save(path: Path, run, weights, average, optimizer, losses, seconds, step) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
     state = {
+        "run": run,
         "weights": [w.detach() for w in weights],
         "average": average,
         "optimizer": optimizer.state_dict(),
-        "losses": losses,
+        "losses": torch.stack(losses),
         "seconds": seconds,
         "step": step,
     }
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
-def _load(path: Path, weights, average, optimizer, losses: list[float]) -> tuple[float, int]:
+def _load(path: Path, run, weights, average, optimizer, losses: list[Tensor]) -> tuple[float, int]:
     """Put a checkpoint's state in place; returns seconds spent and the next step."""
     if not path.exists():
         return 0.0, 0
     state = torch.load(path, weights_only=True, map_location=weights[0].device)
+    if state["run"] != run:
+        other = [k for k in {**run, **state["run"]} if run.get(k) != state["run"].get(k)]
+        raise AtlasError(
+            f"{path} belongs to a run with another {' and '.join(sorted(other))}; delete it to "
+            "start afresh, or go on with the settings that it was made with."
+        )
     with torch.no_grad():
         for mine, theirs in zip(
             weights + average, state["weights"] + state["average"], strict=True
         ):
             mine.copy_(theirs)
     optimizer.load_state_dict(state["optimizer"])
-    losses += state["losses"]
+    losses += state["losses"].unbind()
     return state["seconds"], state["step"]

@@ -27,6 +27,8 @@ from unet_atlas.sampling.pictures import (
     Sampled,
     bar,
     check_batch,
+    chosen,
+    per_prompt,
     provenance,
     sample,
     seed_of,
@@ -59,6 +61,8 @@ def sample_into(
         folder: made where it is missing; must be empty unless ``resume``.
         resume: keep the pictures that are there and draw the others, as an unbroken run would. The
             run may be longer than before; everything else must be the same.
+        conditioning: as :func:`sample` takes it; where there is an image a caption, each stays with
+            its own, whatever the batch.
 
     Raises:
         AtlasError: the folder holds something else, the run differs from the one to resume, or
@@ -67,6 +71,7 @@ def sample_into(
     folder, recipe = Path(folder), recipe or Recipe()
     check_batch(batch)
     rows = _rows(captions, base_seed)
+    conditioned = per_prompt(pipeline, conditioning, len(rows))
     facts = provenance(pipeline, recipe, **conditioning) | {
         "base_seed": base_seed,
         "pictures": len(rows),
@@ -77,10 +82,11 @@ def sample_into(
     try:
         if (folder / PROVENANCE).exists():
             _check_same(folder, facts)
-        todo = [row for row in rows if not _drawn(folder, row)]
+        todo = [i for i, row in enumerate(rows) if not _drawn(folder, row)]
         for start in bar(range(0, len(todo), batch), progress):
-            part = todo[start : start + batch]
-            drawn = _draw(pipeline, part, recipe, conditioning)
+            places = todo[start : start + batch]
+            part = [rows[i] for i in places]
+            drawn = _draw(pipeline, part, recipe, chosen(conditioned, places))
             facts["seconds"] = round(facts["seconds"] + drawn.provenance["seconds"], 3)
             _write_tables(folder, rows, facts)
             for row, image in zip(part, drawn.images, strict=True):

@@ -13,8 +13,7 @@ import hashlib
 import inspect
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ from unet_atlas import __version__
 from unet_atlas.errors import AtlasError, first_sentence
 from unet_atlas.images import as_uint8
 from unet_atlas.sampling.pipelines import quiet
-from unet_atlas.sampling.samplers import check_sampler, essentials, scheduler_for
+from unet_atlas.sampling.samplers import check_sampler, essentials, scheduler_for, using
 
 SEEDS = 2**32  # torch's generator on the CPU reads no more than 32 bits of a seed
 STRIDE = 0x9E3779B1  # odd, and far from 0: runs of different base seeds don't overlap
@@ -134,14 +133,15 @@ def sample(
     check_batch(batch)
     if not captions:
         raise AtlasError("There is nothing to draw; give one caption or more.")
-    spread = _spread(pipeline, conditioning, len(captions))
+    conditioned = per_prompt(pipeline, conditioning, len(captions))
     facts = provenance(pipeline, recipe, **conditioning)
     begin, images = time.perf_counter(), []
-    with quiet(), _scheduled(pipeline, recipe):
+    with quiet(), using(pipeline, scheduler_for(recipe.sampler, pipeline.scheduler)):
         for at in bar(range(0, len(captions), batch), progress):
             here = slice(at, at + batch)
-            mine = {k: v[here] if k in PER_PROMPT else v for k, v in spread.items()}
-            images.append(_batch(pipeline, captions[here], seeds[here], recipe, mine))
+            mine = chosen(conditioned, range(len(captions))[here])
+            floats = call(pipeline, captions[here], seeds[here], recipe, "np", mine)
+            images.append(as_uint8(floats, "The pipeline's pictures"))
     facts |= {"batch": batch, "seconds": round(time.perf_counter() - begin, 3)}
     facts["truncated"] = truncated(pipeline, captions)
     return Sampled(np.concatenate(images), captions, seeds, facts)
@@ -193,24 +193,32 @@ def truncated(pipeline: DiffusionPipeline, captions: Sequence[str]) -> int:
     return sum(n > tokenizer.model_max_length for n in lengths)
 
 
-def _batch(
+def call(
     pipeline: DiffusionPipeline,
     captions: Sequence[str],
     seeds: Sequence[int],
     recipe: Recipe,
-    conditioning: dict[str, Any],
-) -> np.ndarray:
-    """One call of the pipeline: (n, h, w, 3) uint8."""
-    negative = [recipe.negative] * len(captions) if recipe.negative else None
+    output: str,
+    conditioning: dict[str, Any] | None = None,
+) -> Any:
+    """One call of the pipeline, with the scheduler that it has.
+
+    Args:
+        output: ``np`` for pictures (n, h, w, 3) of floats, ``latent`` for latents (n, c, h, w).
+
+    Raises:
+        AtlasError: too little memory, or arguments that the pipeline refuses.
+    """
     try:
-        floats = pipeline(
+        return pipeline(
             prompt=list(captions),
-            negative_prompt=negative,  # None, not "": SDXL then puts zeros where it was so trained
+            # None, not "": SDXL then puts zeros where it was so trained
+            negative_prompt=[recipe.negative] * len(captions) if recipe.negative else None,
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            output_type="np",
-            **conditioning,
+            output_type=output,
+            **(conditioning or {}),
         ).images
     except torch.OutOfMemoryError:
         raise AtlasError(
@@ -218,7 +226,6 @@ def _batch(
         ) from None
     except (ValueError, TypeError) as error:  # how diffusers refuses its arguments
         raise AtlasError(f"{type(pipeline).__name__} refuses: {first_sentence(error)}") from None
-    return as_uint8(floats, "The pipeline's pictures")
 
 
 def _seeds(seeds: Sequence[int] | None, base_seed: int, n: int) -> tuple[int, ...]:
@@ -232,11 +239,14 @@ def _seeds(seeds: Sequence[int] | None, base_seed: int, n: int) -> tuple[int, ..
     return tuple(map(int, seeds))
 
 
-def _spread(pipeline: DiffusionPipeline, given: dict[str, Any], n: int) -> dict[str, Any]:
+def per_prompt(pipeline: DiffusionPipeline, given: dict[str, Any], n: int) -> dict[str, Any]:
     """The conditioning, checked against what the pipeline takes; images one a prompt.
 
     diffusers draws the noise on unCLIP's image embeddings with as many generators as there are
     embeddings, so that one image for n prompts would get the first prompt's noise for all.
+
+    Raises:
+        AtlasError: a name that the pipeline doesn't take, or neither one image nor n.
     """
     accepted = {
         name
@@ -254,6 +264,16 @@ def _spread(pipeline: DiffusionPipeline, given: dict[str, Any], n: int) -> dict[
         for k, v in given.items()
         if not (k in PER_PROMPT and v is None)
     }
+
+
+def chosen(conditioned: dict[str, Any], prompts: Sequence[int]) -> dict[str, Any]:
+    """What :func:`per_prompt` gave, for some of the prompts."""
+
+    def rows(value: Any) -> Any:
+        tensor = isinstance(value, torch.Tensor)
+        return value[list(prompts)] if tensor else [value[i] for i in prompts]
+
+    return {k: rows(v) if k in PER_PROMPT else v for k, v in conditioned.items()}
 
 
 def _one_each(name: str, value: Any, n: int) -> Any:
@@ -281,17 +301,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | None) else type(value).__name__
-
-
-@contextmanager
-def _scheduled(pipeline: DiffusionPipeline, recipe: Recipe) -> Iterator[None]:
-    """The pipeline with the recipe's scheduler; the shipped one is put back."""
-    shipped = pipeline.scheduler
-    pipeline.scheduler = scheduler_for(recipe.sampler, shipped)
-    try:
-        yield
-    finally:
-        pipeline.scheduler = shipped
 
 
 def check_batch(batch: int) -> None:

@@ -6,11 +6,14 @@ Book: *Samplers*. Upstream: diffusers, ``schedulers/``.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
+    DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -79,6 +82,17 @@ def scheduler_for(name: str, shipped: SchedulerMixin) -> SchedulerMixin:
     known = set(shipped.config) - set(shipped.config.get("_use_default_values", ()))
     settings = settings | NEVER | {k: v for k, v in LATENT.items() if k not in known}
     return kind.from_config(shipped.config, **{k: v for k, v in settings.items() if k in accepted})
+
+
+@contextmanager
+def using(pipeline: DiffusionPipeline, scheduler: SchedulerMixin) -> Iterator[None]:
+    """The pipeline with another scheduler; its own is put back."""
+    shipped = pipeline.scheduler
+    pipeline.scheduler = scheduler
+    try:
+        yield
+    finally:
+        pipeline.scheduler = shipped
 
 
 def essentials(scheduler: SchedulerMixin) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Book: *Samplers*, *Guidance*.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,12 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
 from unet_atlas.errors import AtlasError
-from unet_atlas.images import as_uint8
-from unet_atlas.metrics.bootstrap import Estimate, wilson
-from unet_atlas.sampling.pictures import Recipe, check_batch, seed_of
+from unet_atlas.sampling.pictures import Recipe, call, check_batch, seed_of
 from unet_atlas.sampling.pipelines import quiet
-from unet_atlas.sampling.samplers import scheduler_for
-from unet_atlas.shapes.oracle import judge_all, read
-from unet_atlas.shapes.world import SIDE
+from unet_atlas.sampling.samplers import scheduler_for, using
+from unet_atlas.sampling.trace import as_pictures, decoded
+
+SPREAD = 0.5  # of the data that a sampler is tried on
 
 
 @dataclass(frozen=True)
@@ -74,21 +73,18 @@ def draw(
     with quiet(), scheduled(pipeline, recipe, **settings), counted(pipeline.unet, rows):
         for at in range(0, len(captions), batch):
             here = slice(at, at + batch)
-            latents.append(_latents(pipeline, captions[here], seeds[here], recipe))
-    whole = torch.cat(latents)
+            latents.append(call(pipeline, captions[here], seeds[here], recipe, "latent"))
+    whole = torch.cat(latents).float().cpu()
     images, clipped = _decoded(pipeline, whole, batch)
     return Drawn(captions, whole, images, clipped, sum(rows) // len(captions))
 
 
-@contextmanager
-def scheduled(pipeline: DiffusionPipeline, recipe: Recipe, **settings: Any) -> Iterator[None]:
+def scheduled(
+    pipeline: DiffusionPipeline, recipe: Recipe, **settings: Any
+) -> AbstractContextManager[None]:
     """The pipeline with the recipe's scheduler, set otherwise; its own is put back."""
-    shipped = pipeline.scheduler
-    pipeline.scheduler = respaced(scheduler_for(recipe.sampler, shipped), **settings)
-    try:
-        yield
-    finally:
-        pipeline.scheduler = shipped
+    scheduler = scheduler_for(recipe.sampler, pipeline.scheduler)
+    return using(pipeline, respaced(scheduler, **settings))
 
 
 def respaced(scheduler: SchedulerMixin, **settings: Any) -> SchedulerMixin:
@@ -106,34 +102,15 @@ def counted(network: nn.Module, rows: list[int]) -> Iterator[None]:
         hook.remove()
 
 
-def _latents(
-    pipeline: DiffusionPipeline, captions: Sequence[str], seeds: Sequence[int], recipe: Recipe
-) -> Tensor:
-    return (
-        pipeline(
-            prompt=list(captions),
-            negative_prompt=[recipe.negative] * len(captions) if recipe.negative else None,
-            num_inference_steps=recipe.steps,
-            guidance_scale=recipe.guidance,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            output_type="latent",
-        )
-        .images.float()
-        .cpu()
-    )
-
-
-@torch.inference_mode()
 def _decoded(
     pipeline: DiffusionPipeline, latents: Tensor, batch: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (n, H, W, 3) uint8, and the share of each one's values that had to be clipped."""
-    vae, images, outside = pipeline.vae, [], []
+    images, outside = [], []
     for part in latents.split(batch):
-        part = part.to(vae.device, vae.dtype) / vae.config.scaling_factor
-        pixels = vae.decode(part, return_dict=False)[0].float().cpu() / 2 + 0.5
-        outside.append(((pixels < 0) | (pixels > 1)).float().mean(dim=(1, 2, 3)).numpy())
-        images.append(as_uint8(pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()))
+        values = decoded(pipeline, part)
+        outside.append(((values < 0) | (values > 1)).float().mean(dim=(1, 2, 3)).numpy())
+        images.append(as_pictures(values))
     return np.concatenate(images), np.concatenate(outside)
 
 
@@ -147,12 +124,12 @@ def slope(steps: Sequence[float], errors: Sequence[float]) -> float:
     return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
 
 
-def gaussian_error(scheduler: SchedulerMixin, steps: int, spread: float = 0.5) -> float:
+def gaussian_error(scheduler: SchedulerMixin, steps: int) -> float:
     """How wrong a sampler ends on data whose probability-flow ODE is solved by hand.
 
-    For data N(0, s²) and y = x/α, h = σ/α the perfect network returns y h / (s² + h²), and y
-    moves along √(s² + h²). The scheduler is run on it as in a pipeline, from its own first step
-    to its own last noise level.
+    For data N(0, s²) with s = ½, and y = x/α, h = σ/α, the perfect network returns
+    y h / (s² + h²), and y moves along √(s² + h²). The scheduler is run on it as in a pipeline,
+    from its own first step to its own last noise level.
 
     Returns:
         |end − exact end| / |exact end| of the latents.
@@ -164,11 +141,11 @@ def gaussian_error(scheduler: SchedulerMixin, steps: int, spread: float = 0.5) -
     def up(h: float) -> float:  # from the scheduler's latents to y; those of Euler's kind are y
         return 1.0 if start != 1 else (1 + h**2) ** 0.5
 
-    ratio = (spread**2 + levels[-1] ** 2) / (spread**2 + levels[0] ** 2)
+    ratio = (SPREAD**2 + levels[-1] ** 2) / (SPREAD**2 + levels[0] ** 2)
     exact = x * up(levels[0]) / up(levels[-1]) * ratio**0.5
     for h, t in zip(levels[:-1], scheduler.timesteps, strict=True):
         y = scheduler.scale_model_input(x, t) * (1 + h**2) ** 0.5
-        x = scheduler.step(y * h / (spread**2 + h**2), t, x).prev_sample
+        x = scheduler.step(y * h / (SPREAD**2 + h**2), t, x).prev_sample
     return float((x - exact).norm() / exact.norm())
 
 
@@ -178,15 +155,6 @@ def noise_levels(scheduler: SchedulerMixin) -> list[float]:
         return [float(h) for h in scheduler.sigmas]
     bars = [float(scheduler.alphas_cumprod[int(t)]) for t in scheduler.timesteps]
     return [((1 - a) / a) ** 0.5 for a in (*bars, float(scheduler.final_alpha_cumprod))]
-
-
-def oracle_share(captions: Sequence[str], images: np.ndarray) -> Estimate | None:
-    """The share of pictures that are all right by the oracle, with Wilson's interval; None where
-    the pictures are not of the picture world's size, so that nothing can be read."""
-    if images.shape[1:] != (SIDE, SIDE, 3):
-        return None
-    right = judge_all(captions, images).right
-    return wilson(int(right.sum()), len(right))
 
 
 def guidance_geometry(
@@ -238,10 +206,3 @@ def spread(latents: Tensor) -> float:
     if len(flat) < 2:
         raise AtlasError("A spread needs two pictures or more; draw another one.")
     return float(torch.pdist(flat).mean() / flat.shape[1] ** 0.5)
-
-
-def shapes_seen(images: np.ndarray) -> int | str:
-    """How many different shapes the oracle reads in some pictures; a dash for other worlds'."""
-    if images.shape[1:] != (SIDE, SIDE, 3):
-        return "–"
-    return len({thing.shape for image in images for thing in read(image).things})

@@ -19,9 +19,9 @@ from torch import Tensor
 from unet_atlas import schedules
 from unet_atlas.errors import AtlasError
 from unet_atlas.images import as_uint8
-from unet_atlas.sampling.pictures import Recipe
+from unet_atlas.sampling.pictures import Recipe, call
 from unet_atlas.sampling.pipelines import quiet
-from unet_atlas.sampling.samplers import scheduler_for
+from unet_atlas.sampling.samplers import scheduler_for, using
 
 TRACED = ("ddim", "ddpm")  # whose latents are α x₀ + σ ε at every step; Euler's, say, are not
 
@@ -59,7 +59,7 @@ def denoise_trace(
         conditioning: what else the pipeline takes.
 
     Raises:
-        AtlasError: another sampler, or not one seed a caption.
+        AtlasError: another sampler, not one seed a caption, or a call that the pipeline refuses.
     """
     recipe = recipe or Recipe()
     captions = [captions] if isinstance(captions, str) else list(captions)
@@ -68,21 +68,10 @@ def denoise_trace(
         raise AtlasError(f"{recipe.sampler} can't be traced; use {' or '.join(TRACED)}.")
     if len(seeds) != len(captions):
         raise AtlasError(f"{len(seeds)} seeds for {len(captions)} captions; give one a caption.")
-    shipped, seen = pipeline.scheduler, []
-    pipeline.scheduler = _recording(scheduler_for(recipe.sampler, shipped), seen)
-    try:
-        with quiet():
-            result = pipeline(
-                prompt=captions,
-                negative_prompt=[recipe.negative] * len(captions) if recipe.negative else None,
-                num_inference_steps=recipe.steps,
-                guidance_scale=recipe.guidance,
-                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-                output_type="latent",
-                **conditioning,
-            ).images
-    finally:
-        pipeline.scheduler = shipped
+    seen: list[tuple[int, Tensor, Tensor]] = []
+    scheduler = _recording(scheduler_for(recipe.sampler, pipeline.scheduler), seen)
+    with quiet(), using(pipeline, scheduler):
+        result = call(pipeline, captions, seeds, recipe, "latent", conditioning)
     times, noisy, clean = zip(*seen, strict=True)
     return Trace(times, torch.stack(noisy), torch.stack(clean), result.float().cpu())
 
@@ -103,12 +92,22 @@ def _recording(scheduler: SchedulerMixin, seen: list[tuple[int, Tensor, Tensor]]
 
 
 @torch.inference_mode()
-def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
-    """Latents (b, 4, h, w) in the UNet's scale as pictures, (b, H, W, 3) uint8."""
+def decoded(pipeline: DiffusionPipeline, latents: Tensor) -> Tensor:
+    """Latents (b, 4, h, w) in the UNet's scale as the decoder's values, (b, 3, H, W) float32 on the
+    CPU: 0 is black and 1 white; the decoder may pass either."""
     vae = pipeline.vae
     latents = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor
-    decoded = pipeline.image_processor.postprocess(vae.decode(latents).sample, output_type="np")
-    return as_uint8(decoded, "The decoded pictures")
+    return vae.decode(latents, return_dict=False)[0].float().cpu() / 2 + 0.5
+
+
+def as_pictures(values: Tensor) -> np.ndarray:
+    """The values of :func:`decoded` as pictures, (b, H, W, 3) uint8."""
+    return as_uint8(values.clamp(0, 1).permute(0, 2, 3, 1).numpy(), "The decoded pictures")
+
+
+def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
+    """Latents (b, 4, h, w) in the UNet's scale as pictures, (b, H, W, 3) uint8."""
+    return as_pictures(decoded(pipeline, latents))
 
 
 @torch.inference_mode()

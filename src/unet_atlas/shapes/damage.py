@@ -39,11 +39,11 @@ def _read_right(scene: Scene, image: np.ndarray) -> bool:
 
 
 def _soft(scene: Scene, draws: np.random.Generator) -> np.ndarray:
-    return _bytes(_blurred(render(scene), draws.uniform(0.4, 1.2)))
+    return to_bytes(soften(render(scene), draws.uniform(0.4, 1.2)))
 
 
 def _noisy(scene: Scene, draws: np.random.Generator) -> np.ndarray:
-    return _bytes(render(scene) + draws.normal(0, draws.uniform(2, 10), (SIDE, SIDE, 3)))
+    return to_bytes(render(scene) + draws.normal(0, draws.uniform(2, 10), (SIDE, SIDE, 3)))
 
 
 def _enlarged(scene: Scene, draws: np.random.Generator) -> np.ndarray:
@@ -72,13 +72,13 @@ def _repainted(scene: Scene, draws: np.random.Generator) -> np.ndarray:
     for thing in scene.things:
         cast = paints[list(COLOURS).index(thing.colour)]
         image += coverage(thing)[..., None] * cast
-    return _bytes(image.clip(0, 255))
+    return to_bytes(image.clip(0, 255))
 
 
 def _ringing(scene: Scene, draws: np.random.Generator) -> np.ndarray:
     """Edges that overshoot, as after too much sharpening."""
     image = render(scene).astype(float)
-    return _bytes(image + draws.uniform(0.2, 0.6) * (image - _blurred(image, 1.5)))
+    return to_bytes(image + draws.uniform(0.2, 0.6) * (image - soften(image, 1.5)))
 
 
 def _jpeg(scene: Scene, draws: np.random.Generator) -> np.ndarray:
@@ -89,16 +89,18 @@ def _jpeg(scene: Scene, draws: np.random.Generator) -> np.ndarray:
 
 def _everything(scene: Scene, draws: np.random.Generator) -> np.ndarray:
     """Blur, ringing, a colour cast, noise, and a shift at once, each of middling strength."""
-    image = _blurred(render(scene, crop=_shift(scene, draws)), draws.uniform(0.3, 0.8))
-    image = image + draws.uniform(0.2, 0.4) * (image - _blurred(image, 1.5))
-    return _bytes(image + draws.uniform(-8, 8, 3) + draws.normal(0, 5, image.shape))
+    image = soften(render(scene, crop=_shift(scene, draws)), draws.uniform(0.3, 0.8))
+    image = image + draws.uniform(0.2, 0.4) * (image - soften(image, 1.5))
+    return to_bytes(image + draws.uniform(-8, 8, 3) + draws.normal(0, 5, image.shape))
 
 
-def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+def soften(image: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture (h, w, 3) out of focus, float64; ``sigma`` in pixels."""
     return ndimage.gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest")
 
 
-def _bytes(image: np.ndarray) -> np.ndarray:
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Levels rounded and clipped to 0–255, uint8."""
     return np.round(image).clip(0, 255).astype(np.uint8)
 
 

@@ -12,21 +12,22 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from scipy import ndimage
 
 from unet_atlas.errors import AtlasError
+from unet_atlas.shapes.damage import soften, to_bytes
 from unet_atlas.shapes.world import (
     COLOURS,
+    FRINGE,
     GAP,
     OPPOSITE,
     RADII,
-    REACH,
     SHAPES,
     SIDE,
     Request,
     Scene,
     Thing,
     Wanted,
+    apart,
     draw_scene,
 )
 
@@ -176,19 +177,14 @@ def posed(scene: Scene) -> Scene:
 
 def blurred(image: np.ndarray, sigma: float = 1.0) -> np.ndarray:
     """A picture (h, w, 3) uint8 out of focus; ``sigma`` in pixels."""
-    soft = ndimage.gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest")
-    return np.round(soft).clip(0, 255).astype(np.uint8)
+    return to_bytes(soften(image, sigma))
 
 
 def has_room(things: Sequence[Thing]) -> bool:
     """Whether the objects stay clear of each other and of the border, as the world's own do."""
-    reach = [t.radius * REACH[t.shape] for t in things]
-    inside = all(
-        r + GAP <= min(t.x, t.y, SIDE - t.x, SIDE - t.y) for t, r in zip(things, reach, strict=True)
-    )
-    return inside and all(
-        np.hypot(things[i].x - things[j].x, things[i].y - things[j].y) >= reach[i] + reach[j] + GAP
-        for i, j in combinations(range(len(things)), 2)
+    reach = [t.radius * FRINGE[t.shape] + GAP for t in things]
+    return apart(things) and all(
+        r <= min(t.x, t.y, SIDE - t.x, SIDE - t.y) for t, r in zip(things, reach, strict=True)
     )
 
 

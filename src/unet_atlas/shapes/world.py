@@ -6,6 +6,7 @@ A scene is a pure function of ``(seed, index)``. Some combinations are never dra
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,7 @@ BACKGROUND = (244, 243, 238)
 RADII = {"small": (6.0, 7.2), "large": (9.5, 11.5)}  # pixels
 RELATIONS = ("left of", "right of", "above", "below")
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-REACH = {"circle": 1.0, "square": 1.27, "triangle": 1.2, "cross": 1.16, "ring": 1.08}
+FRINGE = {"circle": 1.0, "square": 1.27, "triangle": 1.2, "cross": 1.16, "ring": 1.08}
 DOMINANCE = 1.3  # the distance along a relation's axis, over the one across it, is at least this
 SPLITS = ("train", "test", "unseen")
 GAP = 2.0  # pixels between two objects, and to the border
@@ -96,19 +97,28 @@ class Scene:
 
 def split_of(request: Request) -> str:
     """``unseen`` (a combination that training never holds), ``test`` (this caption is kept out
-    of training, its combinations are not) or ``train``."""
-    things = request.objects
-    if any((w.colour, w.shape) in UNSEEN_PAIRS for w in things):
+    of training, its combinations are not) or ``train``.
+
+    Captions are told apart by their words: the one that says the same backwards ("b right of a")
+    may be in training.
+    """
+    if novelty(request):
         return "unseen"
-    if request.relation and _triple(request) in UNSEEN_RELATIONS:
-        return "unseen"
-    reserved = len(things) > 1 and zlib.crc32(repr(request).encode()) % 10 == 0
+    reserved = len(request.objects) > 1 and zlib.crc32(repr(request).encode()) % 10 == 0
     return "test" if reserved else "train"
 
 
 def _triple(request: Request) -> tuple:
     first, second = request.objects
     return first.shape, request.relation, second.shape
+
+
+def novelty(request: Request) -> str | None:
+    """What training never held in an unseen request: ``pair`` (a colour with a shape),
+    ``arrangement`` (shapes in a relation), ``both``, or None."""
+    pair = any((w.colour, w.shape) in UNSEEN_PAIRS for w in request.objects)
+    arrangement = request.relation is not None and _triple(request) in UNSEEN_RELATIONS
+    return ("both" if arrangement else "pair") if pair else "arrangement" if arrangement else None
 
 
 def draw_request(rng: np.random.Generator, split: str, count: int | None = None) -> Request:
@@ -159,7 +169,7 @@ def place(rng: np.random.Generator, request: Request) -> Scene:
     """A scene that meets a request: what it leaves open is drawn by lot, no two objects touch."""
     while True:
         things = tuple(_draw_thing(rng, wanted) for wanted in request.objects)
-        if _apart(things) and (
+        if apart(things) and (
             request.relation is None or holds(request.relation, *things[:2], DOMINANCE)
         ):
             return Scene(request, things)
@@ -168,15 +178,16 @@ def place(rng: np.random.Generator, request: Request) -> Scene:
 def _draw_thing(rng: np.random.Generator, wanted: Wanted) -> Thing:
     shape = wanted.shape or str(rng.choice(SHAPES))
     radius = rng.uniform(*RADII[wanted.size or str(rng.choice(list(RADII)))])
-    reach = radius * REACH[shape] + GAP
+    reach = radius * FRINGE[shape] + GAP
     x, y = rng.uniform(reach, SIDE - reach, size=2)
     return Thing(shape, wanted.colour or str(rng.choice(list(COLOURS))), x, y, radius)
 
 
-def _apart(things: tuple[Thing, ...]) -> bool:
+def apart(things: Sequence[Thing]) -> bool:
+    """Whether no two objects come closer than ``GAP``."""
     return all(
         np.hypot(a.x - b.x, a.y - b.y)
-        >= a.radius * REACH[a.shape] + b.radius * REACH[b.shape] + GAP
+        >= a.radius * FRINGE[a.shape] + b.radius * FRINGE[b.shape] + GAP
         for i, a in enumerate(things)
         for b in things[:i]
     )
@@ -197,5 +208,6 @@ def holds(relation: str, a: Thing, b: Thing, dominance: float = 1.0) -> bool:
 
 def draw_scene(seed: int, index: int, split: str = "train", count: int | None = None) -> Scene:
     """Scene number ``index`` of the data set ``(seed, split)``; its request is complete."""
-    rng = np.random.default_rng([seed, index])
+    stream = () if split == "train" else (zlib.crc32(split.encode()),)
+    rng = np.random.default_rng([seed, index, *stream])
     return place(rng, draw_request(rng, split, count))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_pipelines import stable_diffusion
 
-from unet_atlas import catalog, exam, schedules
+from unet_atlas import catalog, schedules
 from unet_atlas.errors import AtlasError
 from unet_atlas.sampling import Recipe, sample, scheduler_for, studies
 
@@ -111,17 +111,6 @@ def test_noise_levels_end_where_the_scheduler_does(shipped) -> None:
         assert len(levels) == 11
         assert levels[-1] == pytest.approx(end, abs=1e-4)
         assert levels == sorted(levels, reverse=True)
-
-
-def test_oracle_reads_only_the_picture_world() -> None:
-    paper = exam.paper(10)
-    share = studies.oracle_share(paper.captions, paper.references)
-    assert share is not None
-    assert share.value >= 0.9
-    assert 1 <= studies.shapes_seen(paper.references) <= 5
-    other = np.zeros((10, 32, 32, 3), np.uint8)
-    assert studies.oracle_share(paper.captions, other) is None
-    assert studies.shapes_seen(other) == "–"
 
 
 def test_geometry_of_guidance(pipe) -> None:

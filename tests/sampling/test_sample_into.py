@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_pipelines as tiny
 from diffusers import DiffusionPipeline
@@ -152,3 +153,34 @@ def test_the_table_of_a_run(finished: Path) -> None:
     assert rows["recipe: steps"] == 2
     assert rows["digest"] == facts["digest"]
     assert "4 pictures in run" in table.to_text()
+
+
+def test_each_image_goes_with_its_caption_whatever_the_batch(tmp_path: Path) -> None:
+    pipeline = tiny.quiet(tiny.unclip(tmp_path / "tokenizer"))
+    images = list(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8))
+    words = {"image": images, "noise_level": 1}
+    whole = sampling.sample_into(tmp_path / "whole", pipeline, CAPTIONS, QUICK, batch=4, **words)
+    direct = sampling.sample(pipeline, CAPTIONS.texts, QUICK, **words)
+    assert whole["digest"] == direct.digest()
+    for batch in (1, 3):
+        folder = tmp_path / f"by {batch}"
+        sampling.sample_into(folder, pipeline, CAPTIONS, QUICK, batch=batch, **words)
+        assert np.abs(loaded(folder) - direct.images).max() <= 1
+    (folder / "00001.png").unlink()
+    (folder / "00003.png").unlink()
+    sampling.sample_into(folder, pipeline, CAPTIONS, QUICK, batch=2, resume=True, **words)
+    assert np.abs(loaded(folder) - direct.images).max() <= 1
+    swapped = sampling.sample(pipeline, CAPTIONS.texts, QUICK, image=images[::-1], noise_level=1)
+    assert np.abs(swapped.images.astype(int) - direct.images).max() > 1
+
+
+def test_as_many_images_as_captions_or_one(tmp_path: Path) -> None:
+    pipeline = tiny.quiet(tiny.unclip(tmp_path / "tokenizer"))
+    images = [np.zeros((32, 32, 3), np.uint8)] * 2
+    with pytest.raises(AtlasError, match="2 of 'image' for 4 captions"):
+        sampling.sample_into(tmp_path / "run", pipeline, CAPTIONS, QUICK, batch=2, image=images)
+    assert not (tmp_path / "run").exists()
+
+
+def loaded(folder: Path) -> np.ndarray:
+    return open_folder(folder).load().astype(int)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unet_atlas.mini.pictures import MAX_CROP, pictures, to_clip, to_pixels
+from unet_atlas.mini.dataset import MAX_CROP, pictures, to_clip, to_pixels
 from unet_atlas.mini.pipelines import image_processor
 from unet_atlas.shapes.captions import read_caption
 from unet_atlas.shapes.world import split_of
