@@ -87,11 +87,15 @@ def first_sentence(text: str) -> str:
 
 
 def add_tips(page: BeautifulSoup, tips: dict[str, str]) -> None:
-    """Give every link to a term the first sentence of its definition."""
+    """Give every link to a term the first sentence of its definition, and every citation what it
+    cites: shown on hover and on keyboard focus alike, which a title is not."""
     for link in page.select("a.reference:has(.std-term)"):
         tip = tips.get(link["href"].partition("#")[2])
         if tip:
             link["data-ua-tip"] = tip
+    for link in page.select("a.reference[title][href*='bibliography.html#']"):
+        link["data-ua-tip"] = link["title"].partition(" URL: ")[0]
+        del link["title"]
 
 
 # --- the repairs ---------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinxcontrib import katex
 
+from atlas_reader import reading_minutes
+
 LANES = {
     "meta": "Runs anywhere: no GPU, no download",
     "gpu": "GPU lane: live with CUDA, otherwise a record",
@@ -124,11 +126,12 @@ def badge(text: str, *classes: str) -> nodes.inline:
     return nodes.inline("", text, classes=["ua-badge", *classes])
 
 
-def badges(env: BuildEnvironment, docname: str) -> nodes.paragraph:
+def badges(env: BuildEnvironment, docname: str, minutes: int) -> nodes.paragraph:
     """The line of badges of one page."""
     lane = lane_of(env, docname)
     line = nodes.paragraph(classes=["ua-badges"])
     line += badge(LANES.get(lane, lane), f"ua-lane-{lane}")
+    line += [nodes.Text(" "), badge(f"{minutes} min to read")]
     seconds = run_seconds(env, docname)
     if seconds is not None:
         line += [nodes.Text(" "), badge(f"Run in {seconds:.0f} s")]
@@ -227,7 +230,7 @@ def fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     title = next(doctree.findall(nodes.title), None)
     if title is not None:
         parent = title.parent
-        parent.insert(parent.index(title) + 1, badges(app.env, docname))
+        parent.insert(parent.index(title) + 1, badges(app.env, docname, reading_minutes(doctree)))
 
 
 def renew_status(app: Sphinx, env: BuildEnvironment) -> list[str]:

@@ -29,7 +29,8 @@ def environment(**pages: dict) -> SimpleNamespace:
 def test_an_executed_page_shows_lane_seconds_and_day() -> None:
     """Three badges, with a class for the lane."""
     run = {"runtime": 7.6, "mtime": datetime(2026, 11, 22, 23, 50).timestamp()}
-    line = atlas_book.badges(environment(page={"lane": "meta", "run": run}), "page")
+    line = atlas_book.badges(environment(page={"lane": "meta", "run": run}), "page", 7)
+    assert "7 min to read" in line.astext()
     assert "Run in 8 s" in line.astext()
     assert "Last run on 2026-11-22" in line.astext()
     assert "ua-lane-meta" in line[0]["classes"]
@@ -37,8 +38,8 @@ def test_an_executed_page_shows_lane_seconds_and_day() -> None:
 
 def test_a_page_of_text_shows_its_lane_only() -> None:
     """No seconds, no day."""
-    line = atlas_book.badges(environment(page={"lane": "none"}), "page")
-    assert line.astext() == atlas_book.LANES["none"]
+    line = atlas_book.badges(environment(page={"lane": "none"}), "page", 1)
+    assert line.astext() == f"{atlas_book.LANES['none']} 1 min to read"
 
 
 def test_a_cell_may_have_a_lane_of_its_own() -> None:

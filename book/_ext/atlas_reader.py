@@ -1,0 +1,82 @@
+"""What a page offers its reader besides its text: how long it reads, and how to cite it.
+
+Both are made from the page itself; nothing has to be kept in step by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+WORDS_A_MINUTE = 200  # a slow reader of prose; formulas and tables take their own time
+CITED = "Cite this page"
+
+
+def reading_minutes(doctree: nodes.document) -> int:
+    """Minutes for the prose of a page, at least one; code, outputs and tables don't count."""
+    words = 0
+    for paragraph in doctree.findall(nodes.paragraph):
+        if not any(in_table(parent) for parent in ancestors(paragraph)):
+            words += len(paragraph.astext().split())
+    return max(1, round(words / WORDS_A_MINUTE))
+
+
+def ancestors(node: nodes.Node) -> list[nodes.Node]:
+    """The node's parents, the nearest first."""
+    found = []
+    while node.parent is not None:
+        node = node.parent
+        found.append(node)
+    return found
+
+
+def in_table(node: nodes.Node) -> bool:
+    """Whether a node is a table, or the output of a cell."""
+    return isinstance(node, nodes.table) or "cell_output" in node.get("classes", [])
+
+
+def bibtex(config: Config, docname: str, title: str) -> str:
+    """The BibTeX entry of a page."""
+    key = re.sub(r"[^a-z0-9]+", "-", docname.rsplit("/", 1)[-1].lower()).strip("-")
+    home = config.html_theme_options.get("repository_url", "")
+    fields = {
+        "author": f"{{{config.author}}}",
+        "title": f"{{{title}}}",
+        "year": str(config.copyright),
+        "howpublished": f"{config.project}, an executable book" + f", \\url{{{home}}}" * bool(home),
+        "note": f"Version {version('unet-atlas')}, page {docname}",
+    }
+    width = max(map(len, fields))
+    lines = [f"  {name:{width}} = {{{value}}}," for name, value in fields.items()]
+    return "\n".join([f"@misc{{unet-atlas-{key},", *lines, "}"])
+
+
+def citation(config: Config, docname: str, title: str) -> list[nodes.Node]:
+    """A folded box with the page's BibTeX entry."""
+    entry = bibtex(config, docname, title)
+    return [
+        nodes.raw(
+            "",
+            f'<details class="ua-details ua-cite"><summary>{CITED}</summary>',
+            format="html",
+        ),
+        nodes.literal_block(entry, entry, language="bibtex"),
+        nodes.raw("", "</details>", format="html"),
+    ]
+
+
+def add_citation(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the box at the end of every page that has a title."""
+    title = next(doctree.findall(nodes.title), None)
+    if title is not None:
+        title.parent += citation(app.config, docname, title.astext())
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register with Sphinx."""
+    app.connect("doctree-resolved", add_citation)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
