@@ -73,7 +73,7 @@ def test_the_same_pictures_come_out_again(name):
     assert apart.mean() < 0.5
 
 
-@pytest.mark.parametrize("spoil", ["missing", "changed", "torn"])
+@pytest.mark.parametrize("spoil", ["missing", "changed", "torn", "other captions"])
 def test_a_spoilt_exam_is_refused(spoil, tmp_path, monkeypatch):
     target = tmp_path / "mini-sd"
     target.mkdir()
@@ -85,11 +85,18 @@ def test_a_spoilt_exam_is_refused(spoil, tmp_path, monkeypatch):
         sheet.unlink()
     elif spoil == "torn":
         sheet.write_bytes(sheet.read_bytes()[:1000])
+    elif spoil == "other captions":
+        told = target / "exam.json"
+        told.write_text(told.read_text().replace(exam.paper(500).digest(), "0" * 64))
     else:
         pixels = np.array(Image.open(sheet))
         pixels[0, 0] ^= 1
         Image.fromarray(pixels).save(sheet)
-    message = "not the one that was drawn" if spoil == "changed" else "no exam that can be read"
+    messages = {
+        "changed": "not the one that was drawn",
+        "other captions": "asked other captions than today's; run scripts/train_mini.py mini-sd",
+    }
+    message = messages.get(spoil, "no exam that can be read")
     with pytest.raises(AtlasError, match=message):
         exam.recorded("mini-sd")
 

@@ -8,6 +8,7 @@ kept out: about fifty, drawn three times each.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -61,6 +62,10 @@ class Paper:
     captions: tuple[str, ...]
     counts: np.ndarray
     references: np.ndarray
+
+    def digest(self) -> str:
+        """SHA-256 of the captions, in order."""
+        return hashlib.sha256("\n".join(self.captions).encode()).hexdigest()
 
 
 @cache
@@ -184,6 +189,11 @@ def recorded(name: str) -> Recorded:
     if pixels_digest(images) != facts["digest"]:
         raise AtlasError(f"The exam of {name} is not the one that was drawn; restore exam.png.")
     asked = paper(facts["captions"])
+    if asked.digest() != facts["asked"]:
+        raise AtlasError(
+            f"The exam of {name} asked other captions than today's; run scripts/train_mini.py "
+            f"{name} again."
+        )
     return Recorded(images, asked.captions, asked.counts, facts)
 
 
@@ -263,6 +273,7 @@ def assess(
             for split, answers in found.items()
         },
         "captions": n,
+        "asked": paper(n).digest(),
         "digest": drawn.digest(),
         "drawn": drawn.provenance,
     }
