@@ -95,6 +95,7 @@ MAKERS: dict[str, Callable[[], draw.Figure]] = {
     "lines": lambda: draw.lines(curves(), "pixels", "milliseconds", title="Time"),
     "log lines": lambda: draw.lines(curves(9), "pixels", "GMAC", log_x=True, log_y=True),
     "flat": lambda: draw.lines(pd.DataFrame({"one": [3.0]}, index=[1]), "x", "y"),
+    "band": lambda: draw.lines(curves(3), "x", "y", bands={"series 1": ("series 0", "series 2")}),
     "named": lambda: draw.lines(pd.DataFrame({"s": [3.0, np.nan, 5]}, index=list("abc")), "x", "y"),
     "tree": lambda: draw.family_tree(catalog.models(), title="The family"),
     "branch": lambda: draw.family_tree([catalog.get("sd-2.1-v"), catalog.get("sd-2.1-unclip-l")]),
@@ -371,6 +372,20 @@ def test_lines_skip_gaps():
     figure = draw.lines(table, "x", "y")
     assert "a: 2 at 2, 3 at 3; b: 1 at 1, 4 at 3" in figure.alt
     assert "nan" not in figure.svg
+
+
+def test_bands_are_shaded_and_no_lines():
+    table = pd.DataFrame(
+        {"FID": [3.0, 5], "low": [2.0, np.nan], "high": [4.0, np.nan], "other": [1.0, 9]},
+        index=[1, 2],
+    )
+    figure = draw.lines(table, "x", "y", bands={"FID": ("low", "high")})
+    assert marked(figure, "series") == 2
+    assert marked(figure, "band") == 1
+    assert "FID: 3 (2 to 4) at 1, 5 at 2; other: 1 at 1, 9 at 2." in figure.alt
+    assert marked(draw.lines(table[["FID"]], "x", "y"), "band") == 0
+    with pytest.raises(AtlasError, match="no column 'lower'"):
+        draw.lines(table, "x", "y", bands={"FID": ("lower", "high")})
 
 
 def test_lines_refuse_what_they_cannot_show():

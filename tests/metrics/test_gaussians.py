@@ -7,7 +7,13 @@ import pytest
 
 from unet_atlas.errors import AtlasError
 from unet_atlas.metrics.frechet import frechet_from_features, frechet_gaussians
-from unet_atlas.metrics.gaussians import bias_slope, features_with, optimal_map
+from unet_atlas.metrics.gaussians import (
+    bias_slope,
+    bias_slope_alike,
+    features_with,
+    known_pairs,
+    optimal_map,
+)
 
 
 def covariance(d: int, seed: int) -> np.ndarray:
@@ -58,3 +64,19 @@ def test_the_slope_is_that_of_simulated_features(factor):
     predicted = truth + bias_slope(cov1, cov2) / n
     assert abs(np.mean(found) - predicted) < 4 * error
     assert abs(np.mean(found) - truth) > 4 * error or factor != 1.0
+
+
+def test_the_slope_of_independent_features_is_that_of_the_matrices():
+    variances = np.array([3.0, 1.0, 0.25])
+    cov = np.diag(variances)
+    assert bias_slope_alike(variances) == pytest.approx(bias_slope(cov, cov), rel=1e-12)
+    with pytest.raises(AtlasError, match="positive"):
+        bias_slope_alike([1.0, 0.0])
+
+
+@pytest.mark.parametrize("pair", known_pairs(), ids=lambda p: p.name)
+def test_known_pairs_have_the_distance_they_say(pair):
+    zero = np.zeros_like(pair.mean)
+    from_moments = frechet_gaussians(pair.mean, pair.cov1, zero, pair.cov2)
+    assert from_moments == pytest.approx(pair.distance, abs=1e-12)
+    assert frechet_from_features(*pair.features()) == pytest.approx(pair.distance, abs=1e-10)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from tiny_pipelines import stable_diffusion
+from tiny_pipelines import quiet, stable_diffusion
+from tiny_pipelines import xl as sdxl
 
 from unet_atlas import catalog, schedules
 from unet_atlas.errors import AtlasError
 from unet_atlas.sampling import Recipe, sample, scheduler_for, studies
+from unet_atlas.shapes import render, world
 
 CAPTIONS = ["a red circle", "a blue square", "red"]
 
@@ -129,3 +132,78 @@ def test_geometry_by_hand() -> None:
     assert found["difference"] == pytest.approx(5**0.5 / 2)
     assert found["across"] == pytest.approx(1)
     assert found["cosine"] == pytest.approx(3 / 13**0.5)
+
+
+def test_altered_scenes_differ_in_one_thing() -> None:
+    scene = world.draw_scene(5, 3, "test", count=3)
+    twins = studies.altered(scene)
+    first = scene.things[0]
+    for twin, name in zip(twins.values(), ("colour", "shape", "x"), strict=True):
+        assert getattr(twin.things[0], name) != getattr(first, name)
+        assert twin.things[2] == scene.things[2]
+        assert not np.array_equal(render.render(twin), render.render(scene))
+    assert replace(twins["another colour"].things[0], colour=first.colour) == first
+    assert replace(twins["another shape"].things[0], shape=first.shape) == first
+
+
+def test_the_best_observer_is_as_often_right_as_one_that_takes_the_nearer() -> None:
+    draws = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 1, 4, 3, 3, generator=draws)
+    bars = torch.tensor([0.9999, 0.1, 0.01, 1e-9])
+    said = studies.told_apart(a, b, bars)
+    for bar, share in zip(bars, said, strict=True):
+        noise = torch.randn(20_000, 4, 3, 3, generator=draws)
+        seen = schedules.add_noise(a, noise, bar)
+        far, near = ((seen - bar.sqrt() * c).square().flatten(1).sum(1) for c in (b, a))
+        assert float((near < far).float().mean()) == pytest.approx(float(share), abs=0.015)
+    assert float(said[0]) == pytest.approx(1)
+    assert float(said[-1]) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_settled_means_that_it_stays() -> None:
+    shares = pd.DataFrame(
+        {"late": [50, 0, 50, 50], "never": [9, 9, 0, 0], "early": [46, 50, 48, 50]},
+        index=[1, 3, 7, 25],
+    )
+    assert studies.settled_by(shares) == {"early": 1, "late": 7}
+
+
+@pytest.fixture(scope="module")
+def xl(tmp_path_factory):
+    return quiet(sdxl(tmp_path_factory.mktemp("xl")))
+
+
+def scene_of(*things: tuple[str, str, float, float]) -> np.ndarray:
+    return render.render([world.Thing(shape, colour, x, y, 10) for shape, colour, x, y in things])
+
+
+def test_objects_are_read_from_left_to_right() -> None:
+    images = [scene_of(("square", "blue", 50, 20), ("circle", "red", 14, 44)), scene_of()]
+    assert studies.objects_read(images) == [[("red", "circle"), ("blue", "square")], []]
+
+
+def test_the_mean_centre_counts_what_is_read() -> None:
+    images = [scene_of(("square", "blue", 20, 20)), scene_of(("circle", "red", 40, 30)), scene_of()]
+    assert studies.mean_centre(images) == pytest.approx((30, 25, 2 / 3), abs=0.2)
+    x, y, share = studies.mean_centre(images[2:])
+    assert np.isnan([x, y]).all()
+    assert share == 0
+
+
+def test_three_equal_texts_are_one_prompt(xl) -> None:
+    recipe = Recipe("dpm++", 2, 4.0)
+    whole = sample(xl, ["a red circle"] * 2, recipe).images.astype(int)
+    divided = studies.draw_divided(xl, ["a red circle"] * 3, recipe, 2)
+    assert np.abs(divided - whole).max() <= 1
+    for place in range(3):
+        texts = ["a red circle"] * 3
+        texts[place] = "a blue square"
+        assert not np.array_equal(studies.draw_divided(xl, texts, recipe, 2), divided)
+
+
+def test_no_negative_prompt_is_zeros_in_sdxl_only(pipe, xl) -> None:
+    for made, zeros in ((pipe, False), (xl, True)):
+        none, empty = (studies.starting_text(made, negative) for negative in (None, ""))
+        assert len(none) == len(empty) == 1 + zeros
+        assert all(torch.equal(a, b) != zeros for a, b in zip(none, empty, strict=True))
+        assert any(bool(a.any()) for a in none) != zeros

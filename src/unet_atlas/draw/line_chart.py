@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from unet_atlas.errors import AtlasError
 
 PLOT_HEIGHT, LABEL_STEP, MOST_MARKERS = 235.0, 13.0, 12
 MOST_LABEL, MOST_X_LABEL = 122.0, 280.0
+BAND = 0.22  # opacity
 
 
 @mpl.in_house_style
@@ -26,24 +28,34 @@ def lines(
     title: str | None = None,
     log_x: bool = False,
     log_y: bool = False,
+    bands: Mapping[str, tuple[str, str]] | None = None,
 ) -> Figure:
     """One line a column over the index, each with its own dash, marker and label at its end.
 
     Args:
         table: index = x (numbers, or names drawn at equal steps), columns = series; gaps are NaN.
         x_label, y_label: with their units.
+        bands: for a series, the two columns that hold the ends of its interval; they are no
+            lines, but the space between them is shaded.
+
+    Raises:
+        AtlasError: there is nothing to draw, or a scale or a band that the table does not allow.
     """
+    bands = dict(bands or {})
+    if missing := {name for band in bands.items() for name in (band[0], *band[1])} - {*table}:
+        raise AtlasError(f"The table has no column {min(missing)!r} to draw a band from.")
     values, x_names = _checked(table, log_x, log_y)
-    height = max(PLOT_HEIGHT, LABEL_STEP * values.shape[1] + 50)
+    height = max(PLOT_HEIGHT, LABEL_STEP * (values.shape[1] - 2 * len(bands)) + 50)
     heading, fig, ax = mpl.sheet(height, title, y_label)
     ax.grid(axis="y")
     _axes(ax, values, x_names, log_x, log_y)
     ax.set_xlabel(svg.fit(x_label, MOST_X_LABEL), alpha=0.8)
-    ends = _curves(ax, values)
+    ends = _curves(ax, values, bands)
     fig.draw_without_rendering()  # lays the axes out, so that distances are known
     _apart(ax)
     _spread(ends)
-    alt = _alt(values, x_names or [amount(x, 5) for x in values.index], (x_label, y_label, title))
+    xs = x_names or [amount(x, 5) for x in values.index]
+    alt = _alt(values, xs, (x_label, y_label, title), bands)
     return mpl.finish(heading, fig, alt, title or y_label)
 
 
@@ -100,11 +112,25 @@ def _ticks(low: float, high: float, log: bool) -> list[float]:
     return [float(t) for t in ticks]
 
 
-def _curves(ax: Axes, values: pd.DataFrame) -> list[Annotation]:
-    """The lines with some markers, and their names beside their ends."""
-    names, ends = [str(c) for c in values.columns], []
-    for (_, column), name, mark in zip(values.items(), names, marks(names), strict=True):
+def _series(values: pd.DataFrame, bands: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The columns that are lines."""
+    edges = [edge for band in bands.values() for edge in band]
+    return values.drop(columns=edges, errors="ignore")
+
+
+def _curves(
+    ax: Axes, values: pd.DataFrame, bands: Mapping[str, tuple[str, str]]
+) -> list[Annotation]:
+    """The lines with some markers over their bands, and their names beside their ends."""
+    series, ends = _series(values, bands), []
+    names = [str(c) for c in series.columns]
+    for (key, column), name, mark in zip(series.items(), names, marks(names), strict=True):
         shown = column.dropna()
+        between = values.reindex(columns=bands.get(key, ())).dropna()
+        if not between.empty:
+            ax.fill([*between.index, *between.index[::-1]],
+                    [*between.iloc[:, 0], *between.iloc[::-1, 1]],
+                    color=mark.fallback, alpha=BAND, linewidth=0, gid="band")  # fmt: skip
         ax.plot(shown, color=mark.fallback, linestyle=(0, mark.dash) if mark.dash else "-",
                 marker=mark.marker, markevery=-(-len(shown) // MOST_MARKERS),
                 clip_on=False, gid="series")  # fmt: skip
@@ -142,13 +168,19 @@ def _spread(ends: list[Annotation]) -> None:
         free = max(y, free) + step
 
 
-def _alt(values: pd.DataFrame, xs: list[str], words: tuple[str, str, str | None]) -> str:
+def _alt(
+    values: pd.DataFrame,
+    xs: list[str],
+    words: tuple[str, str, str | None],
+    bands: Mapping[str, tuple[str, str]],
+) -> str:
     x_label, y_label, title = words
     told = []
-    for name in values.columns:
+    for name in _series(values, bands):
         shown = [(x, y) for x, y in zip(xs, values[name], strict=True) if y == y]
         if len(shown) <= 6:
-            facts = ", ".join(f"{amount(y, 4)} at {x}" for x, y in shown)
+            about = dict(zip(xs, _intervals(values, bands.get(name)), strict=True))
+            facts = ", ".join(f"{amount(y, 4)}{about[x]} at {x}" for x, y in shown)
         else:
             low, high = min(shown, key=lambda p: p[1]), max(shown, key=lambda p: p[1])
             facts = (
@@ -162,3 +194,14 @@ def _alt(values: pd.DataFrame, xs: list[str], words: tuple[str, str, str | None]
         + "; ".join(told)
         + "."
     )
+
+
+def _intervals(values: pd.DataFrame, band: tuple[str, str] | None) -> list[str]:
+    """`` (3 to 5)`` for each row: the ends of a series' band; empty where it has none."""
+    ends = values.reindex(columns=band or ())
+    if ends.empty:
+        return [""] * len(values)
+    return [
+        "" if row.isna().any() else f" ({amount(row.iloc[0], 4)} to {amount(row.iloc[1], 4)})"
+        for _, row in ends.iterrows()
+    ]

@@ -3,14 +3,14 @@
 A study draws the same prompts from the same seeds under several settings, so that the settings
 are all that differs.
 
-Book: *Samplers*, *Guidance*.
+Book: *Samplers*, *Guidance*, *Conditioning at work*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,15 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
+from unet_atlas import schedules
 from unet_atlas.errors import AtlasError
+from unet_atlas.images import as_uint8
 from unet_atlas.sampling.pictures import Recipe, call, check_batch, seed_of
 from unet_atlas.sampling.pipelines import quiet
 from unet_atlas.sampling.samplers import scheduler_for, using
 from unet_atlas.sampling.trace import as_pictures, decoded
+from unet_atlas.shapes.oracle import read
+from unet_atlas.shapes.world import COLOURS, SHAPES, Scene
 
 SPREAD = 0.5  # of the data that a sampler is tried on
 
@@ -206,3 +210,115 @@ def spread(latents: Tensor) -> float:
     if len(flat) < 2:
         raise AtlasError("A spread needs two pictures or more; draw another one.")
     return float(torch.pdist(flat).mean() / flat.shape[1] ** 0.5)
+
+
+def altered(scene: Scene) -> dict[str, Scene]:
+    """Twins of a scene with two objects or more, each with one thing changed: the colour of the
+    first object, its shape, or its place, which it swaps with the second one."""
+    first, second, *others = scene.things
+    hues, kinds = list(COLOURS), list(SHAPES)
+    hue = hues[hues.index(first.colour) - 1]
+    kind = kinds[kinds.index(first.shape) - 1]
+    swapped = replace(first, x=second.x, y=second.y), replace(second, x=first.x, y=first.y)
+    return {
+        "another colour": replace(scene, things=(replace(first, colour=hue), second, *others)),
+        "another shape": replace(scene, things=(replace(first, shape=kind), second, *others)),
+        "places swapped": replace(scene, things=(*swapped, *others)),
+    }
+
+
+def told_apart(a: Tensor, b: Tensor, alpha_bar: Tensor) -> Tensor:
+    """How often the best possible observer says which of two known latents lies under the noise.
+
+    With both equally likely it takes the nearer one, and is right with probability
+    Φ(√SNR ‖a − b‖ / 2); ½ is chance.
+
+    Args:
+        a, b: (n, c, h, w) latents, compared pair by pair.
+        alpha_bar: (T,) shares of the clean latent, see :mod:`unet_atlas.schedules`.
+
+    Returns:
+        (T,) float64, the mean over the pairs.
+    """
+    apart = (a - b).double().flatten(1).norm(dim=1)
+    reach = schedules.snr(alpha_bar.double()).sqrt()[:, None] * apart / 2
+    return torch.special.ndtr(reach).mean(dim=1)
+
+
+def settled_by(shares: pd.DataFrame, part: float = 0.9) -> dict[str, int]:
+    """From which step on (of the index) each column keeps to at least ``part`` of its last value;
+    earliest first. Columns that end at zero are left out."""
+    found = {}
+    for column in shares:
+        short = shares.index[shares[column] < part * shares[column].iloc[-1]]
+        if shares[column].iloc[-1] > 0:
+            place = shares.index.get_loc(short[-1]) + 1 if len(short) else 0
+            found[column] = shares.index[place]
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def objects_read(images: np.ndarray) -> list[list[tuple[str, str]]]:
+    """Colour and shape of the objects that the oracle reads in each picture, from left to right."""
+    return [[(thing.colour, thing.shape) for thing in read(image).things] for image in images]
+
+
+def mean_centre(images: np.ndarray) -> tuple[float, float, float]:
+    """Where the objects are that the oracle reads.
+
+    Returns:
+        mean x and y of their centres in pixels, NaN without objects, and the share of the pictures
+        that hold one.
+    """
+    found = [read(image).things for image in images]
+    places = [(thing.x, thing.y) for things in found for thing in things]
+    x, y = np.mean(places, axis=0) if places else (np.nan, np.nan)
+    return float(x), float(y), float(np.mean([bool(things) for things in found]))
+
+
+@torch.inference_mode()
+def draw_divided(
+    pipeline: DiffusionPipeline, texts: Sequence[str], recipe: Recipe, n: int
+) -> np.ndarray:
+    """Pictures of an SDXL pipeline whose three texts come from three prompts.
+
+    Args:
+        texts: for the tokens of the first encoder, those of the second, and the pooled text.
+        recipe: without a negative prompt; guidance starts from zeros.
+        n: pictures, from seeds 0 to n − 1.
+
+    Returns:
+        (n, H, W, 3) uint8; for three equal texts what :func:`~unet_atlas.sampling.sample` draws.
+    """
+    tokens, _, pooled, _ = pipeline.encode_prompt(list(texts), do_classifier_free_guidance=False)
+    cut = pipeline.text_encoder.config.hidden_size
+    told = torch.cat([tokens[:1, :, :cut], tokens[1:2, :, cut:]], dim=2).repeat(n, 1, 1)
+    whole = pooled[2:].repeat(n, 1)
+    with quiet(), scheduled(pipeline, recipe):
+        images = pipeline(
+            prompt_embeds=told,
+            pooled_prompt_embeds=whole,
+            negative_prompt_embeds=torch.zeros_like(told),
+            negative_pooled_prompt_embeds=torch.zeros_like(whole),
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            generator=[torch.Generator().manual_seed(seed_of(0, i)) for i in range(n)],
+            output_type="np",
+        ).images
+    return as_uint8(images, "The pipeline's pictures")
+
+
+@torch.inference_mode()
+def starting_text(pipeline: DiffusionPipeline, negative: str | None) -> list[Tensor]:
+    """What guidance starts from under a negative prompt, or under none.
+
+    Returns:
+        the tokens (1, length, width); for SDXL the pooled text (1, width) as well.
+    """
+    _, tokens, *pooled = pipeline.encode_prompt(
+        ["a circle"],
+        device=pipeline.device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=True,
+        negative_prompt=None if negative is None else [negative],
+    )
+    return [tokens, *pooled[1:]]
