@@ -5,12 +5,25 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+LAB    := $(VENV)/lab
 
 .DEFAULT_GOAL := book
-.PHONY: book test lint format clean venv
+.PHONY: book test lint format clean venv serve notebook notebooks
 
 book: $(READY)
 	$(PY) scripts/build_book.py
+
+# Rebuilds while you write: http://localhost:8000
+serve: $(READY)
+	$(PY) scripts/serve_book.py
+
+# The chapters in JupyterLab
+notebook: $(LAB)/.ready
+	$(LAB)/bin/jupyter lab book
+
+# book/**/x.ipynb from book/**/x.md, for Colab, Kaggle and Binder
+notebooks: $(READY)
+	$(PY) scripts/make_notebooks.py
 
 test: lint
 	$(PY) -m pytest -m "not browser" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report term
@@ -31,6 +44,16 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet -r requirements.txt -c constraints.txt
 	$(PY) -m pip install --quiet --no-deps -e .
+	@touch $@
+
+# JupyterLab lives apart, so that the book's environment stays as it is pinned; its kernel is the
+# book's Python, and a click on a chapter opens it as a notebook.
+$(LAB)/.ready: $(READY)
+	$(PYTHON) -m venv $(LAB)
+	$(LAB)/bin/python -m pip install --quiet jupyterlab==4.6.6 jupytext -c requirements.txt -c constraints.txt
+	$(PY) -m ipykernel install --prefix $(LAB) --name python3 --display-name "UNet Atlas"
+	@mkdir -p $(LAB)/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Jupytext Notebook", "myst": "Jupytext Notebook"}}}' > $(LAB)/share/jupyter/lab/settings/overrides.json
 	@touch $@
 
 clean:

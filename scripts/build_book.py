@@ -20,6 +20,8 @@ from pathlib import Path
 
 from check_site import check_site
 from finish_site import finish_site
+from lighten_site import lighten_site
+from make_notebooks import write_executed
 from run_chapters import (
     ANSI,
     QUIET,
@@ -34,7 +36,16 @@ from run_chapters import (
 )
 
 WARNING = re.compile(r"\b(?:WARNING|ERROR|CRITICAL|SEVERE)\b")
-SCRIPTS = ("build_book", "run_chapters", "finish_site", "check_site")
+SCRIPTS = (
+    "build_book",
+    "run_chapters",
+    "finish_site",
+    "lighten_site",
+    "purge_css",
+    "check_site",
+    "make_notebooks",
+    "plain_markdown",
+)
 CRASH = "Traceback (most recent call last)"
 RAN_AGAIN = "Executing notebook using"
 
@@ -74,7 +85,7 @@ def build(root: Path, workers: int = 2, force: bool = False) -> int:
 
 
 def build_steps(root: Path, folder: Path, state: dict[str, str], workers: int) -> list[str]:
-    """The four steps; the first that finds faults is the last."""
+    """The steps; the first that finds faults is the last."""
     changed = drop_stale_cache(folder, state)
     if changed and (folder / "html").is_dir():
         print(f"All chapters run again, since these changed: {', '.join(changed)}")
@@ -86,9 +97,16 @@ def build_steps(root: Path, folder: Path, state: dict[str, str], workers: int) -
         faults = write_site(root, folder)
     if faults:
         return faults
+    if (root / "book" / "explorer.md").is_file():
+        with step("Giving the explorer its data"):
+            faults = export_explorer(folder, state)
+    if faults:
+        return faults
     with step("Finishing and checking the site"):
+        faults = write_executed(root, folder)
         finish_site(folder / "html")
-        return check_site(folder / "html")
+        lighten_site(folder / "html")
+        return faults + check_site(folder / "html")
 
 
 @contextmanager
@@ -147,6 +165,21 @@ def write_site(root: Path, folder: Path) -> list[str]:
     if code == 0:
         return []
     return told(root, code, lines)
+
+
+def export_explorer(folder: Path, state: dict[str, str]) -> list[str]:
+    """Copy the explorer's data into the site; measured anew when what they come from changed."""
+    kept, stamp = folder / "explorer", folder / "explorer.json"
+    if read_json(stamp) != state or not kept.is_dir():
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)
+        command = [sys.executable, "-m", "unet_atlas.explorer", str(kept)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return [f"The explorer's data can't be exported: {done.stderr.strip()}"]
+        write_json(stamp, state)
+    shutil.copytree(kept, folder / "html/_static/explorer/data", dirs_exist_ok=True)
+    return []
 
 
 def told(root: Path, code: int, lines: list[str]) -> list[str]:

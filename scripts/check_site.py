@@ -6,6 +6,7 @@ anywhere; what a page loads by itself must lie in the site.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import Counter
@@ -14,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 LOADING_RELS = {"stylesheet", "preload", "modulepreload", "prefetch", "icon", "manifest"}
 LOADING_TAGS = ("script", "img", "iframe", "source", "audio", "video", "embed", "track", "input")
@@ -25,6 +26,10 @@ JS_LOAD = re.compile(
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.S)
 FILE_NAME_ALT = re.compile(r"(?:^|/)[0-9a-f]{16,}|_images/|\.(?:png|svg|jpe?g|gif|webp)$", re.I)
 LEFTOVER = re.compile(r"\[\^[^\]\s]*\]?|```|:::|\{[a-z][\w:-]*\}`|\{glue:|\{(?:ref|term|cite)\}")
+NAMELESS = "without a title"  # as finish_site names a table under no heading
+EXPLORER = "ua-explorer"
+MAX_SITE = 25_000_000  # bytes
+MAX_NOTEBOOK = 1_000_000  # bytes; GitHub and Colab open it without complaint
 NOT_PROSE = "script, style, pre, code, math, annotation, .katex, svg, textarea"
 
 
@@ -55,9 +60,11 @@ def check_site(site: Path) -> list[str]:
     pages = {path: Page(site, path) for path in sorted(site.rglob("*.html"))}
     findings = []
     for page in pages.values():
-        for check in (foreign, loads, links, pictures, ids, leftovers, formulas, paths):
+        for check in CHECKS:
             findings += [f"{page.name}: {what}" for what in check(page, site, pages)]
-    return findings + [line for path in sorted(site.rglob("*.css")) for line in sheet(path, site)]
+    findings += [line for path in sorted(site.rglob("*.css")) for line in sheet(path, site)]
+    findings += [line for path in notebooks(site) for line in notebook(path, site)]
+    return [*findings, *weight(site)]
 
 
 def is_foreign(url: str) -> bool:
@@ -134,6 +141,8 @@ def links(page: Page, site: Path, pages: Pages) -> Iterator[str]:
         file, anchor = target(page.path, site, url), unquote(urlsplit(url).fragment)
         if not file.is_file():
             yield f"the link {url} leads to no page"
+        elif "=" in anchor and file in pages and EXPLORER in pages[file].anchors:
+            continue  # a view of the explorer; its own tests follow these links
         elif anchor and file in pages and anchor not in pages[file].anchors:
             yield f"the link {url} leads to no place on its page"
     for refresh in page.soup.find_all("meta", attrs={"http-equiv": re.compile("refresh", re.I)}):
@@ -148,6 +157,8 @@ def pictures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
         name, alt = image.get("src", "without a source"), image.get("alt")
         if alt is None:
             yield f"the picture {name} has no alternative text"
+        elif not alt.strip() and not is_decoration(image):
+            yield f"the picture {name} has an empty alternative text; {HOW_TO_ALT}"
         elif FILE_NAME_ALT.search(alt.strip()):
             yield f"the picture {name} has a file name for alternative text; {HOW_TO_ALT}"
     for drawing in page.soup.select("svg[role=img]"):
@@ -157,7 +168,48 @@ def pictures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
             yield "a drawing (svg role=img) has neither aria-label nor title"
 
 
+def is_decoration(image: Tag) -> bool:
+    """Whether a picture says of itself that it has nothing to tell."""
+    return image.get("role") in ("presentation", "none") or image.get("aria-hidden") == "true"
+
+
 HOW_TO_ALT = 'set `mystnb: {image: {alt: "..."}}` in its cell'
+
+
+def tables(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Tables without a name or without headers; those that only lay out links have neither."""
+    for number, table in enumerate(page.soup.select("article table"), start=1):
+        if table.get("role") in ("presentation", "none"):
+            continue
+        frame = table.find_parent(attrs={"aria-label": True, "role": "region"})
+        name = table.find("caption") or table.get("aria-label") or table.get("aria-labelledby")
+        if not name and (frame is None or frame["aria-label"].endswith(NAMELESS)):
+            yield f"table {number} has no name: give it a caption, or a heading above it"
+        if not table.find("th"):
+            yield f"table {number} has no header cells"
+
+
+def headings(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Headings that skip a level."""
+    level = 0
+    for heading in page.soup.select("article :is(h1, h2, h3, h4, h5, h6)"):
+        now = int(heading.name[1])
+        if now > level + 1:
+            words = heading.get_text(" ", strip=True).rstrip("#").strip()
+            yield f"the heading '{words}' is of level {now} and follows one of level {level}"
+        level = now
+
+
+def descriptions(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Pages that a search engine would have to describe by itself."""
+    if page.soup.find("meta", attrs={"http-equiv": re.compile("refresh", re.I)}):
+        return
+    found = page.soup.find("meta", attrs={"name": "description"})
+    if found is None or not (found.get("content") or "").strip():
+        yield f"the page has no description; {HOW_TO_DESCRIBE}"
+
+
+HOW_TO_DESCRIBE = "write `myst: {html_meta: {description: ...}}` in its front matter"
 
 
 def ids(page: Page, site: Path, pages: Pages) -> Iterator[str]:
@@ -192,6 +244,12 @@ def paths(page: Page, site: Path, pages: Pages) -> Iterator[str]:
         yield "the page shows the path of the folder in which the book was built"
 
 
+CHECKS = (
+    *(foreign, loads, links, pictures, tables, headings, descriptions),
+    *(ids, leftovers, formulas, paths),
+)
+
+
 def sheet(path: Path, site: Path) -> Iterator[str]:
     """Faults in a style sheet."""
     name = path.relative_to(site).as_posix()
@@ -200,6 +258,38 @@ def sheet(path: Path, site: Path) -> Iterator[str]:
             yield f"{name}: loads {url} from another host"
         elif is_local(url) and not url.startswith("#") and not target(path, site, url).is_file():
             yield f"{name}: the file {url} is missing"
+
+
+def notebooks(site: Path) -> list[Path]:
+    """The notebooks that readers can download."""
+    return sorted(site.rglob("*.ipynb"))
+
+
+def notebook(path: Path, site: Path) -> Iterator[str]:
+    """Faults in a notebook for readers: not executed, failed, too large, or a path in it."""
+    name, text = path.relative_to(site).as_posix(), path.read_text("utf8")
+    try:
+        cells = json.loads(text)["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        yield f"{name}: this is no notebook"
+        return
+    if not outputs:
+        yield f"{name}: the notebook holds no results; it comes from the execution cache"
+    if any(output.get("output_type") == "error" for output in outputs):
+        yield f"{name}: a cell of the notebook failed"
+    if len(text.encode()) > MAX_NOTEBOOK:
+        yield f"{name}: the notebook has {len(text.encode()) / 1e6:.1f} MB; show smaller pictures"
+    folder = site.resolve().parent.parent
+    if len(folder.parts) > 2 and f"{folder}/" in text:
+        yield f"{name}: the notebook shows the path of the folder in which the book was built"
+
+
+def weight(site: Path, limit: int = MAX_SITE) -> Iterator[str]:
+    """A site that is too heavy to copy about."""
+    total = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    if total > limit:
+        yield f"the site has {total / 1e6:.1f} MB, more than {limit / 1e6:.1f}; find what grew"
 
 
 def main() -> int:

@@ -21,6 +21,19 @@ NEEDLESS_SCRIPTS = re.compile(
 NEEDLESS_FILES = ("**/*.map", "**/fontawesome.js", "**/thebe*", "_static/*webpack-macros.html")
 SOURCE_MAP = re.compile(r"\s*(/\*# sourceMappingURL=.*?\*/|//# sourceMappingURL=\S+)\s*$")
 LONG_FORMULA = 40
+THEME = """
+    (() => {
+      const page = document.documentElement.dataset;
+      const dark = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+      page.mode = localStorage.getItem("mode") || "auto";
+      page.theme = page.mode === "auto" ? dark : page.mode;
+    })();
+  """
+BIG = "tables.js"
+DESCRIBED = {  # pages that have no source, by the beginning of their title
+    "Search": "Search all pages of UNet Atlas, an executable book on Stable Diffusion's UNets.",
+    "Index": "All terms of UNet Atlas, from A to Z, each with the place that defines it.",
+}
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
 
 
@@ -93,9 +106,18 @@ def add_tips(page: BeautifulSoup, tips: dict[str, str]) -> None:
         tip = tips.get(link["href"].partition("#")[2])
         if tip:
             link["data-ua-tip"] = tip
+            hold_tip(link)
     for link in page.select("a.reference[title][href*='bibliography.html#']"):
         link["data-ua-tip"] = link["title"].partition(" URL: ")[0]
         del link["title"]
+        hold_tip(link)
+
+
+def hold_tip(link: Tag) -> None:
+    """Mark the block around a link: its tip stands below, as wide as the block at most."""
+    block = link.find_parent(["p", "li", "td", "th", "dd", "figcaption"])
+    if block:
+        block["class"] = list(dict.fromkeys([*block.get("class", []), "ua-tipped"]))
 
 
 # --- the repairs ---------------------------------------------------------------------------
@@ -114,11 +136,31 @@ def drop_scripts(page: BeautifulSoup) -> None:
 
 
 def mend_head(page: BeautifulSoup) -> None:
-    """A language on every page and one viewport, not three."""
+    """A language on every page, one viewport, and a description also for what Sphinx writes."""
     if page.html and not page.html.get("lang"):
         page.html["lang"] = "en"
     for extra in page.select("meta[name=viewport]")[1:]:
         extra.decompose()
+    title = page.title.get_text().strip() if page.title else ""
+    words = next((words for name, words in DESCRIBED.items() if title.startswith(name)), "")
+    if words and page.head and not page.select("meta[name=description]"):
+        tag = page.new_tag("meta", attrs={"content": words, "name": "description"})
+        page.title.insert_after(tag)
+
+
+def mend_theme(page: BeautifulSoup) -> None:
+    """The theme is known before the first paint: the theme's own script would only find it out
+    later, and every element would be styled twice."""
+    for script in page.select("head script[data-cfasync]"):
+        script.string = THEME
+
+
+def mend_focus(page: BeautifulSoup) -> None:
+    """What the theme's script finds out for each box, whether it needs a tab stop, starts out as
+    no: it measures again after each change."""
+    for box in page.select("article pre, .cell_output > .output"):
+        if not box.has_attr("tabindex"):
+            box["tabindex"] = "-1"
 
 
 def mend_lists(page: BeautifulSoup) -> None:
@@ -159,12 +201,22 @@ def mend_frames(page: BeautifulSoup) -> None:
 
 def mend_tables(page: BeautifulSoup) -> None:
     """A wide table scrolls inside a frame that has a name and can be reached with the keyboard."""
-    for number, table in enumerate(page.select("article table"), start=1):
+    for index in page.select("table.indextable"):
+        index["role"] = "presentation"  # only sets its links in columns
+    named = page.select("article table:not(.indextable)")
+    for number, table in enumerate(named, start=1):
         frame = table.parent
         if not {"ua-scroll", "pst-scrollable-table-container"} & set(frame.get("class", [])):
             frame = table.wrap(page.new_tag("div", attrs={"class": "ua-scroll"}))
         frame["tabindex"], frame["role"] = "0", "region"
         frame["aria-label"] = f"Table {number}: {table_name(table)}"
+
+
+def add_table_script(page: BeautifulSoup) -> None:
+    """The script that sorts and filters comes with the pages that hold a large table."""
+    if page.select_one("table.ua-big") and page.head and not page.select(f"script[src$='{BIG}']"):
+        source = f"{page.html.get('data-content_root', '')}_static/{BIG}"
+        page.head.append(page.new_tag("script", attrs={"defer": "", "src": source}))
 
 
 def table_name(table: Tag) -> str:
@@ -185,11 +237,14 @@ def mend_formulas(page: BeautifulSoup) -> None:
 REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     drop_scripts,
     mend_head,
+    mend_theme,
+    mend_focus,
     mend_lists,
     mend_labels,
     mend_landmarks,
     mend_frames,
     mend_tables,
+    add_table_script,
     mend_formulas,
 )
 

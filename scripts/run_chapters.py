@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 from jupyter_cache import get_cache
@@ -220,16 +221,17 @@ def in_cache(cache: JupyterCacheAbstract, chapter: Chapter) -> bool:
 
 
 def run_chapter(chapter: Chapter, timeout: int) -> Run:
-    """Run a chapter in its own folder. This happens in a process of its own."""
+    """Run a chapter in an empty folder, as readers do. This happens in a process of its own."""
     start, notebook = time.perf_counter(), chapter.notebook
     try:
-        result = single_nb_execution(
-            notebook,
-            cwd=str(chapter.path.parent),
-            timeout=timeout,
-            allow_errors=False,
-            extra_arguments=["--log-level=ERROR"],
-        )
+        with TemporaryDirectory(prefix="chapter-", ignore_cleanup_errors=True) as empty:
+            result = single_nb_execution(
+                notebook,
+                cwd=empty,
+                timeout=timeout,
+                allow_errors=False,
+                extra_arguments=["--log-level=ERROR"],
+            )
     except Exception as error:  # a kernel that died, or never started
         error_text = f"{type(error).__name__}: {error}"
         return Run(chapter.name, time.perf_counter() - start, notebook, error_text)

@@ -116,3 +116,31 @@ def test_equal_rows_share_one() -> None:
     frame = pd.DataFrame({"model": ["a", "b", "c"], "predicts": ["v", "noise", "v"]})
     merged = tables.merge_equal_rows(frame)
     assert merged.to_dict("list") == {"model": ["a, c", "b"], "predicts": ["v", "noise"]}
+
+
+def test_all_stages_of_many_models_are_one_big_table(pair: list) -> None:
+    models = {"SD": anatomy.stages(pair[0]), "XL": anatomy.stages(pair[1])}
+    table = tables.all_stages_table(models)
+    assert len(table.shown) == len(table.data) == sum(map(len, models.values()))
+    assert table.data.groupby("model").params.sum().to_dict() == {
+        name: sum(s.params for s in stages) for name, stages in models.items()
+    }
+    root = ElementTree.fromstring(table.to_html())
+    assert root.find("table").get("class") == "ua-table ua-big"
+    assert root.find("table").get("data-name") == "all-stages"
+    assert root.find("script").get("type") == "text/csv"
+    read = pd.read_csv(io.StringIO(root.find("script").text))
+    assert read.params.tolist() == table.data.params.tolist()
+
+
+def test_only_big_tables_carry_their_data_and_it_cannot_end_the_script() -> None:
+    frame = pd.DataFrame({"a": ["</script><b>"]})
+    big = tables.Table("x", "X", frame, frame, big=True).to_html()
+    assert big.count("</script") == 1
+    assert "<script" not in tables.Table("x", "X", frame, frame).to_html()
+
+
+def test_a_corner_without_a_name_is_no_header() -> None:
+    frame = pd.DataFrame({"": ["row"], "a": ["1"]})
+    root = ElementTree.fromstring(tables.Table("x", "X", frame, frame).to_html())
+    assert [cell.tag for cell in root.find("table/thead/tr")] == ["td", "th"]

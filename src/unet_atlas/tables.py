@@ -33,7 +33,8 @@ class Table:
     """A captioned table. ``shown`` is text; ``data`` has the same facts as plain values.
 
     ``marked`` holds the (row, column) positions of cells that differ between models; they carry a
-    sign in their text as well, so that colour is never needed.
+    sign in their text as well, so that colour is never needed. A ``big`` one can be sorted,
+    filtered and downloaded on a page (book/_static/tables.js).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Table:
     shown: pd.DataFrame
     data: pd.DataFrame
     marked: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    big: bool = False
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -50,16 +52,28 @@ class Table:
         caption = _escape(self.caption)
         head = "".join(
             f'<th scope="col"{_class(self._of_numbers(j))}>{_escape(name)}</th>'
+            if str(name).strip()
+            else "<td></td>"  # a corner without a name is no header
             for j, name in enumerate(self.shown.columns)
         )
         body = "".join(
             self._html_row(i, row) for i, row in enumerate(self.shown.itertuples(index=False))
         )
         return (
-            f'<div class="ua-scroll" role="region" tabindex="0" aria-label="{caption}">'
-            f'<table class="ua-table"><caption>{caption}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f'<div class="ua-scroll{" ua-tall" * self.big}" role="region" tabindex="0"'
+            f' aria-label="{caption}">'
+            f"<table {self._kind()}><caption>{caption}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{self._download()}</div>"
         )
+
+    def _kind(self) -> str:
+        name = f' data-name="{_escape(self.name)}"' * self.big
+        return f'class="ua-table{" ua-big" * self.big}"{name}'
+
+    def _download(self) -> str:
+        """The data of a big table, for the page's script; a browser doesn't show it."""
+        data = self.to_csv().replace("</script", "< /script")
+        return f'<script type="text/csv">{data}</script>' if self.big else ""
 
     def _html_row(self, i: int, row: Sequence[str]) -> str:
         first, *rest = row
@@ -124,24 +138,35 @@ def models_table(models: Sequence[Model]) -> Table:
 
 def stage_table(label: str, stages: Sequence[Stage]) -> Table:
     """One model, one row a stage, with the total at the end."""
-    shown = [
-        {
-            "stage": s.key,
-            "block": s.block,
-            "size": NONE if s.size is None else _size(s.size),
-            "channels": f"{s.channels_in} → {s.channels_out}",
-            "resnets": _or_none(s.resnets or None),
-            "transformer blocks": depth_text(s),
-            "heads × dim": heads_text(s),
-            "context": _or_none(s.cross_attention_dim),
-            "parameters": f"{s.params:,}",
-        }
-        for s in stages
-    ]
+    shown = [_stage_text(s) for s in stages]
     total = sum(s.params for s in stages)
     shown.append(dict.fromkeys(shown[0], "") | {"stage": "total", "parameters": f"{total:,}"})
     caption = f"{label}: {total:,} parameters in {sum(s.level is not None for s in stages)} stages"
     return Table("stages", caption, pd.DataFrame(shown), _frame(stages))
+
+
+def all_stages_table(models: Mapping[str, Sequence[Stage]]) -> Table:
+    """Many models, one row a stage of each; to be sorted, filtered and downloaded on a page."""
+    rows = [(name, stage) for name, stages in models.items() for stage in stages]
+    shown = pd.DataFrame([{"model": name, **_stage_text(stage)} for name, stage in rows])
+    data = pd.DataFrame([{"model": name, **_record(stage)} for name, stage in rows])
+    caption = f"{len(models)} models, stage by stage: {len(rows)} rows"
+    return Table("all-stages", caption, shown, _whole(data), big=True)
+
+
+def _stage_text(stage: Stage) -> dict[str, str]:
+    """The cells of a stage."""
+    return {
+        "stage": stage.key,
+        "block": stage.block,
+        "size": NONE if stage.size is None else _size(stage.size),
+        "channels": f"{stage.channels_in} → {stage.channels_out}",
+        "resnets": _or_none(stage.resnets or None),
+        "transformer blocks": depth_text(stage),
+        "heads × dim": heads_text(stage),
+        "context": _or_none(stage.cross_attention_dim),
+        "parameters": f"{stage.params:,}",
+    }
 
 
 def block_table(label: str, blocks: Sequence[Block]) -> Table:

@@ -28,6 +28,9 @@ file_format: mystnb
 kernelspec:
   name: python3
 lane: meta
+myst:
+  html_meta:
+    description: A page of a tiny book.
 ---
 
 # A tiny book
@@ -35,9 +38,9 @@ lane: meta
 A {term}`latent` and a formula $a^2$. See {cite}`ho2020ddpm`.
 
 ```{code-cell} python
-from pathlib import Path
+import os
 
-with Path("../runs.log").open("a") as log:
+with open(os.environ["TINY_BOOK_RUNS"], "a") as log:
     log.write("run\\n")
 print("six times seven is", 6 * 7)
 ```
@@ -46,6 +49,9 @@ print("six times seven is", 6 * 7)
 GLOSSARY = """\
 ---
 lane: none
+myst:
+  html_meta:
+    description: A page of a tiny book.
 ---
 
 # Words
@@ -90,6 +96,7 @@ class TinyBook:
         script = ROOT / "scripts" / "build_book.py"
         command = [sys.executable, str(script), "--root", str(self.root), "--workers", "1"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("COV_")}
+        environment["TINY_BOOK_RUNS"] = str(self.root / "runs.log")
         return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 

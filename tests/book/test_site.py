@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 
-from check_site import check_site
+from check_site import check_site, weight
 from finish_site import finish_page, finish_site, first_sentence
 
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><title>t</title>{head}</head>
+<html lang="en"><head><title>t</title><meta name="description" content="d">{head}</head>
 <body><article><h1 id="top">Heads</h1>{body}</article></body></html>
 """
 
@@ -36,7 +37,11 @@ def test_a_sound_site_has_no_findings(site: Path) -> None:
     """Links to other hosts and canonical links are allowed; loading is not."""
     canonical = '<link rel="canonical" href="https://example.org/">'
     css = '<link rel="stylesheet" href="ok.css">'
-    write(site, '<img src="ok.png" alt="A box"><img src="data:,x" alt="">', canonical + css)
+    write(
+        site,
+        '<img src="ok.png" alt="A box"><img src="data:,x" alt="" role="none">',
+        canonical + css,
+    )
     assert check_site(site) == []
 
 
@@ -53,6 +58,14 @@ FINDINGS = {
     "dead link": ('<a href="gone.html">x</a>', "gone.html leads to no page"),
     "dead anchor": ('<a href="index.html#gone">x</a>', "#gone leads to no place"),
     "no alt": ('<img src="ok.png">', "no alternative text"),
+    "empty alt": ('<img src="ok.png" alt="">', "an empty alternative text"),
+    "nameless table": ("<table><tr><th>a</th></tr></table>", "table 1 has no name"),
+    "table under no heading": (
+        '<div role="region" aria-label="Table 1: without a title"><table><tr><th>a</table></div>',
+        "table 1 has no name",
+    ),
+    "table without headers": ("<table><caption>x</caption><td>a</table>", "no header cells"),
+    "heading too deep": ("<h3>Deep</h3>", "'Deep' is of level 3 and follows one of level 1"),
     "alt from file": ('<img src="ok.png" alt="_images/0123456789abcdef01.png">', "a file name"),
     "drawing without words": ('<svg role="img"><path/></svg>', "neither aria-label nor title"),
     "double id": ('<p id="top">x</p>', "'top' stands 2 times"),
@@ -114,6 +127,27 @@ def test_the_folder_of_the_build_is_not_shown(site: Path) -> None:
     ]
 
 
+def test_a_page_needs_a_description(site: Path) -> None:
+    """But not one that only sends its reader on."""
+    text = (site / "index.html").read_text("utf8")
+    (site / "index.html").write_text(text.replace('content="d"', 'content=" "'), "utf8")
+    (site / "on.html").write_text('<meta http-equiv="refresh" content="0; url=index.html">', "utf8")
+    (finding,) = check_site(site)
+    assert finding.startswith("index.html: the page has no description; write `myst:")
+
+
+def test_sound_tables_and_headings(site: Path) -> None:
+    """A name by caption, label or frame; a table that only lays out; levels up again at will."""
+    write(
+        site,
+        "<table><caption>x</caption><tr><th>a</table>"
+        '<div role="region" aria-label="Table 2: Heads"><table><tr><th>a</table></div>'
+        '<table role="presentation"><td>a</table>'
+        "<h2>a</h2><h3>b</h3><h2>c</h2>",
+    )
+    assert check_site(site) == []
+
+
 def test_a_missing_site_is_one_finding(tmp_path: Path) -> None:
     """With the remedy."""
     assert check_site(tmp_path) == [
@@ -166,6 +200,57 @@ def test_a_page_without_language_gets_one() -> None:
     assert '<html lang="fr">' in finish_page('<html lang="fr"><p>x</p></html>', {})
 
 
+def test_pages_of_the_theme_are_described() -> None:
+    """The search and the index have no front matter; a description that is there stays."""
+    page = '<html lang="en"><head><title>Search — Atlas</title>{}</head></html>'
+    once = finish_page(page.format(""), {})
+    assert '<meta content="Search all pages' in once
+    assert finish_page(once, {}) == once
+    own = page.format('<meta content="mine" name="description"/>')
+    assert finish_page(own, {}) == own
+    assert "description" not in finish_page(page.replace("Search", "Heads"), {})
+
+
+def test_the_index_is_laid_out_by_its_tables() -> None:
+    """They hold no data: no frame, no name, no place in the count."""
+    body = '<table class="indextable"><tr><td>a</td></tr></table><table><tr><th>b</th></tr></table>'
+    page = BeautifulSoup(finish_page(PAGE.format(head="", body=body), {}), "html.parser")
+    layout, data = page.find_all("table")
+    assert layout["role"] == "presentation"
+    assert layout.parent.name == "article"
+    assert data.parent["aria-label"] == "Table 1: Heads"
+
+
+def test_the_theme_is_known_at_once_and_boxes_start_without_a_tab_stop() -> None:
+    """The theme's first script asks the system; a box that has a tab stop keeps it."""
+    head = '<script data-cfasync="false">page.theme = "auto"</script>'
+    once = finish_page(PAGE.format(head=head, body='<pre>a</pre><pre tabindex="0">b</pre>'), {})
+    page = BeautifulSoup(once, "html.parser")
+    assert "matchMedia" in page.script.string
+    assert [box["tabindex"] for box in page.find_all("pre")] == ["-1", "0"]
+    assert finish_page(once, {}) == once
+
+
+def test_large_tables_bring_their_script() -> None:
+    """Once, and only where there is one."""
+    page = '<html data-content_root="../" lang="en"><head></head><article>{}</article></html>'
+    plain = page.format('<table class="ua-table"></table>')
+    assert "tables.js" not in finish_page(plain, {})
+    big = finish_page(page.format('<table class="ua-table ua-big"></table>'), {})
+    assert big.count('<script defer="" src="../_static/tables.js"></script>') == 1
+    assert finish_page(big, {}) == big
+
+
+def test_citations_show_what_they_cite() -> None:
+    """As a tip, without its address; the browser's own title goes."""
+    link = '<a class="reference" href="bibliography.html#id1" title="Ho et al. URL: x">1</a>'
+    body = f'<p class="lead"><b>{link}</b> {link}</p>{link}'
+    page = BeautifulSoup(finish_page(PAGE.format(head="", body=body), {}), "html.parser")
+    assert page.p["class"] == ["lead", "ua-tipped"]
+    assert page.a["data-ua-tip"] == "Ho et al."
+    assert not page.a.has_attr("title")
+
+
 def test_needless_files_go(site: Path) -> None:
     """Source maps and scripts that no page needs, with the hints at them."""
     (site / "_static").mkdir()
@@ -204,3 +289,38 @@ def test_tips_come_from_the_glossary_page(site: Path) -> None:
 def test_first_sentence(text: str, sentence: str) -> None:
     """A point inside a version does not end a sentence."""
     assert first_sentence(text) == sentence
+
+
+NOTEBOOKS = {
+    "no JSON": ("{", "is no notebook"),
+    "no cells": ("{}", "is no notebook"),
+    "a list": ("[]", "is no notebook"),
+    "unexecuted": ('{"cells": [{"outputs": []}, {}]}', "holds no results"),
+    "failed": ('{"cells": [{"outputs": [{"output_type": "error"}]}]}', "a cell of the notebook"),
+    "too large": ('{"cells": [{"outputs": [{}], "source": "' + "x" * 2_000_000 + '"}]}', "2.0 MB"),
+}
+
+
+@pytest.mark.parametrize("fault", NOTEBOOKS)
+def test_notebooks_of_the_site_are_executed_and_light(site: Path, fault: str) -> None:
+    text, words = NOTEBOOKS[fault]
+    (site / "a.ipynb").write_text(text, "utf8")
+    (finding,) = check_site(site)
+    assert finding.startswith("a.ipynb: ")
+    assert words in finding
+
+
+def test_a_notebook_shows_no_path_of_the_build(site: Path) -> None:
+    text = json.dumps({"cells": [{"outputs": [{"text": f"{site.parents[1]}/src/code.py"}]}]})
+    (site / "a.ipynb").write_text(text, "utf8")
+    assert check_site(site) == [
+        "a.ipynb: the notebook shows the path of the folder in which the book was built"
+    ]
+    (site / "a.ipynb").write_text(text.replace(str(site.parents[1]), ""), "utf8")
+    assert check_site(site) == []
+
+
+def test_a_heavy_site_is_told(site: Path) -> None:
+    assert list(weight(site)) == []
+    (site / "big").write_bytes(b"0" * 2_000_000)
+    assert list(weight(site, 1_500_000)) == ["the site has 2.0 MB, more than 1.5; find what grew"]

@@ -1,0 +1,42 @@
+"""No page has a fault that axe finds: light, dark, on a telephone, with all folded parts open."""
+
+from __future__ import annotations
+
+import pytest
+from served import tool
+from test_browser import SMALL, Visit, address, browser, pages  # noqa: F401
+
+pytestmark = pytest.mark.browser
+
+VIEWS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "telephone": {"color_scheme": "light", "viewport": SMALL},
+}
+# The dark theme changes colours and swaps pictures, and nothing else that axe looks at.
+COLOURS = ["color-contrast", "link-in-text-block", "image-alt", "role-img-alt", "svg-img-alt"]
+RULES = {"dark": {"type": "rule", "values": COLOURS}}
+OPEN = """() => {
+  document.querySelectorAll("button.toggle-button").forEach((button) => button.click());
+  document.querySelectorAll("details").forEach((part) => { part.open = true; });
+}"""
+AXE = """async (only) => (
+  await axe.run(document, {resultTypes: ["violations"], ...(only ? {runOnly: only} : {})})
+).violations.map(
+  (fault) => `${fault.id}: ${fault.nodes.length} × ${fault.nodes[0].target} (${fault.help})`
+)"""
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing(browser, address: str, view: str) -> None:  # noqa: F811
+    """On every page; in light and on a telephone by every rule, best practices included."""
+    axe = tool("axe-core/axe.min.js").read_text("utf8")
+    context = browser.new_context(**VIEWS[view], reduced_motion="reduce")
+    visit, faults = Visit(context, address), []
+    for page in [page for page in pages() if page != "index.html"]:
+        visit.tab.goto(f"{address}/{page}", wait_until="load")
+        visit.tab.evaluate(OPEN)
+        visit.tab.evaluate(axe)
+        faults += [f"{page}: {fault}" for fault in visit.tab.evaluate(AXE, RULES.get(view))]
+    context.close()
+    assert faults + visit.faults == []
