@@ -34,6 +34,11 @@ def test_the_paper_is_fixed_and_of_its_split(split):
     assert verdicts.right.all()
 
 
+def test_a_question_that_was_not_asked_has_no_mark():
+    nothing = pd.DataFrame({"objects": [], "relation": [], "right": [], "asked": []})
+    assert exam.marks(nothing) == {}
+
+
 def test_marks_count_what_the_verdicts_say():
     asked = exam.paper(40)
     images = asked.references.copy()

@@ -54,7 +54,7 @@ def test_each_has_a_card(name):
     assert "## Training" in card
     if name in MEMBERS:
         assert f"{cards.size(name)[0]:,} parameters" in card
-        assert "unseen combinations" in card
+        assert "| unseen pair | unseen arrangement |" in card
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -107,14 +107,16 @@ def sit(
 def marks(verdicts: pd.DataFrame) -> dict[str, Estimate]:
     """Shares of right answers with Wilson intervals, by question.
 
-    A relation counts as right only in a picture whose two objects are right.
+    A relation counts as right only in a picture whose two objects are right. A question that was
+    not asked has no mark.
     """
     found = {}
     for question, (count, column) in QUESTIONS.items():
         answers = verdicts.loc[verdicts.asked == count, column]
         if len(answers):
             found[question] = wilson(int((answers == True).sum()), len(answers))  # noqa: E712
-    found["all captions: everything"] = wilson(int(verdicts.right.sum()), len(verdicts))
+    if len(verdicts):
+        found["all captions: everything"] = wilson(int(verdicts.right.sum()), len(verdicts))
     return found
 
 

@@ -201,14 +201,14 @@ def test_pure_noise_holds_no_object() -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
         assert read(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).things == ()
-        assert read(damage._bytes(rng.normal(128, 40, (SIDE, SIDE, 3)))).things == ()
+        assert read(damage.to_bytes(rng.normal(128, 40, (SIDE, SIDE, 3)))).things == ()
 
 
 def test_clouds_are_never_judged_right() -> None:
     rng = np.random.default_rng(0)
     scenes = [draw_scene(0, i) for i in range(4)]
     clouds = [
-        damage._bytes(damage._blurred(rng.normal(0, 1, (SIDE, SIDE, 3)), s) * 350 * s + 128)
+        damage.to_bytes(damage.soften(rng.normal(0, 1, (SIDE, SIDE, 3)), s) * 350 * s + 128)
         for s in (1.5, 2.0, 3.0, 4.0)
     ]
     assert not judge_all([caption(s.request) for s in scenes], clouds).right.any()
@@ -468,7 +468,7 @@ def test_smooth_warps_are_forgiven_or_doubtful_but_not_misread() -> None:
             bent = [ndimage.map_coordinates(image[..., c], at, order=1) for c in range(3)]
             bent = np.stack(bent, -1)[4:-4, 4:-4]
             bent = np.pad(bent, ((4, 4), (4, 4), (0, 0)), mode="edge")
-            assert facts(read(damage._bytes(bent)).things) == [(shape, "blue", "large")]
+            assert facts(read(damage.to_bytes(bent)).things) == [(shape, "blue", "large")]
 
 
 # --- intervals -----------------------------------------------------------------------------------
