@@ -1,4 +1,4 @@
-"""A tiny book with the real settings, the real extension and the real driver."""
+"""A tiny book with the real settings, extension and driver; the finished site in a browser."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from reader import FLAGS, chromium, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,3 +131,23 @@ def tiny(tmp_path: Path) -> TinyBook:
 def settings() -> dict:
     """The book's own settings, read."""
     return yaml.safe_load(real_settings())
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The site, served on a free port of this machine."""
+    with serving() as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def browser(address: str):
+    """Chromium without a window."""
+    program = chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()

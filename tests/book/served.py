@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from test_browser import SITE
+import reader
 
 from atlas_book import node_program
 
 TOOLS = Path(__file__).resolve().parents[1] / "site" / "node_modules"
 INSTALL = "install it with `npm ci --prefix tests/site`, as .ci/run does"
+# To evaluate in a tab that holds axe.min.js: one line a fault.
+AXE = """async (only) => (
+  await axe.run(document, {resultTypes: ["violations"], ...(only ? {runOnly: only} : {})})
+).violations.map(
+  (fault) => `${fault.id}: ${fault.nodes.length} × ${fault.nodes[0].target} (${fault.help})`
+)"""
 COMPRESSED = (".html", ".css", ".js", ".json", ".svg", ".txt", ".csv")
 
 
@@ -44,16 +47,9 @@ class GzipHandler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def serving() -> Iterator[str]:
+def serving() -> AbstractContextManager[str]:
     """The address of the compressed site on a free port of this machine."""
-    if not (SITE / "index.html").is_file():
-        pytest.skip("there is no built site: run `make book` first")
-    handler = functools.partial(GzipHandler, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    return reader.serving(GzipHandler)
 
 
 def tool(name: str) -> Path:

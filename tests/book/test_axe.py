@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from served import tool
-from test_browser import SMALL, Visit, address, browser, pages  # noqa: F401
+from reader import SMALL, Visit, pages
+from served import AXE, tool
 
 pytestmark = pytest.mark.browser
 
@@ -20,15 +20,10 @@ OPEN = """() => {
   document.querySelectorAll("button.toggle-button").forEach((button) => button.click());
   document.querySelectorAll("details").forEach((part) => { part.open = true; });
 }"""
-AXE = """async (only) => (
-  await axe.run(document, {resultTypes: ["violations"], ...(only ? {runOnly: only} : {})})
-).violations.map(
-  (fault) => `${fault.id}: ${fault.nodes.length} × ${fault.nodes[0].target} (${fault.help})`
-)"""
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_finds_nothing(browser, address: str, view: str) -> None:  # noqa: F811
+def test_axe_finds_nothing(browser, address: str, view: str) -> None:
     """On every page; in light and on a telephone by every rule, best practices included."""
     axe = tool("axe-core/axe.min.js").read_text("utf8")
     context = browser.new_context(**VIEWS[view], reduced_motion="reduce")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_browser import SITE, SMALL, Visit, address, browser  # noqa: F401
+from reader import SITE, SMALL, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +17,7 @@ MODEL, STAGE, CONTEXT, PARAMETERS = 0, 1, 8, 9
 
 
 @pytest.fixture
-def visit(browser, address: str):  # noqa: F811
+def visit(browser, address: str):
     """The page of the large table, with nothing done to it yet."""
     if not (SITE / PAGE).is_file():
         pytest.skip(f"this site has no {PAGE}")
@@ -82,7 +82,7 @@ def test_the_data_can_be_downloaded(visit: Visit, tmp_path: Path) -> None:
     assert lines[0].startswith("sd-1.1,stem,")
 
 
-def test_the_table_scrolls_inside_itself(browser, address: str) -> None:  # noqa: F811
+def test_the_table_scrolls_inside_itself(browser, address: str) -> None:
     """On a telephone: the first column and the head stay, and the page does not scroll aside."""
     if not (SITE / PAGE).is_file():
         pytest.skip(f"this site has no {PAGE}")
@@ -106,7 +106,7 @@ def test_the_table_scrolls_inside_itself(browser, address: str) -> None:  # noqa
     assert width <= SMALL["width"]
 
 
-def test_without_scripts_it_is_a_plain_table(browser, address: str) -> None:  # noqa: F811
+def test_without_scripts_it_is_a_plain_table(browser, address: str) -> None:
     """All rows, no buttons that do nothing."""
     if not (SITE / PAGE).is_file():
         pytest.skip(f"this site has no {PAGE}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from test_browser import SITE, SMALL, Visit, address, browser, pages  # noqa: F401
+from reader import SITE, SMALL, Visit, pages
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +15,7 @@ ICON = """(icon) => getComputedStyle(icon, "::before").content.codePointAt(1) > 
 
 
 @pytest.fixture
-def opened(browser, address: str):  # noqa: F811
+def opened(browser, address: str):
     """A function that opens a page in a fresh context and gives the tab; faults fail the test."""
     contexts, visits = [], []
 

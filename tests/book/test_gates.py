@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 FAULTS = {
     "a cell that raises": (
         {"book/start.md": lambda page: page.replace("6 * 7", "6 / 0")},
-        ["book/start.md, cell 2 (line 12)", "ZeroDivisionError", "6 / 0"],
+        ["book/start.md, cell 2 (line 15)", "ZeroDivisionError", "6 / 0"],
     ),
     "a kernel that dies": (
         {"book/start.md": lambda page: page.replace("6 * 7", "__import__('os')._exit(3)")},

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from reader import SITE, chromium
 from served import node, serving, tool
-from test_browser import SITE, chromium
 
 pytestmark = [
     pytest.mark.browser,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from reader import SITE, pages
 from served import serving
-from test_browser import SITE, browser, pages  # noqa: F401
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +55,7 @@ def chapters() -> list[str]:
     return [page for page in pages() if page != "index.html"]
 
 
-def test_first_and_next_pages_keep_to_the_budget(browser, address: str) -> None:  # noqa: F811
+def test_first_and_next_pages_keep_to_the_budget(browser, address: str) -> None:
     """Each page with an empty cache; and each after the start page, without what is shared."""
     heavy, told = [], []
     for page in chapters():
@@ -77,7 +77,7 @@ def test_first_and_next_pages_keep_to_the_budget(browser, address: str) -> None:
     assert heavy == []
 
 
-def load_with(browser, urls: list[str]) -> Load:  # noqa: F811
+def load_with(browser, urls: list[str]) -> Load:
     """The load of the last of some pages, opened one after the other in a fresh browser."""
     context = browser.new_context(viewport={"width": 1350, "height": 940})
     loads = [load(context, url) for url in urls]

@@ -95,9 +95,9 @@
     return h("button", {
       type: "button", class: `ux-stage ux-${way}`, "data-place": key, "data-side": side,
       "aria-expanded": "false", "aria-controls": panelId(key),
-      "aria-label": told(view[side], place, differs, view.state.q),
       onclick: () => toggle(key),
-    }, picture(w, height, draw.stage(place, w, height, differs, view.state.q, look.most)));
+    }, h("span", { class: "ux-said" }, told(view[side], place, differs, view.state.q)),
+    picture(w, height, draw.stage(place, w, height, differs, view.state.q, look.most)));
   }
 
   /** A stage in words, for those who listen. */
@@ -112,7 +112,8 @@
         s.heads ? `transformer blocks ${depths(s)}, ${s.heads} heads of ${s.head_dim}`
           : "no attention");
     }
-    parts.push(n === null ? `no ${NAMES[quantity]}` : `${amount(n, quantity)} ${NAMES[quantity]}`);
+    const much = n === null ? "no" : amount(n, quantity);
+    parts.push(much.endsWith(NAMES[quantity]) ? much : `${much} ${NAMES[quantity]}`);
     const names = { stage: "stage", layers: "depth", channels_in: "channels in" };
     if (differs.size) {
       parts.push(`differs in ${[...differs].map((d) => names[d] ?? d).join(", ")}`);

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import csv
-import functools
 import gzip
-import http.server
 import io
 import json
 import os
-import shutil
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+import reader
+from reader import ROOT, SITE, SMALL
+from served import AXE, tool
 
 from unet_atlas import catalog
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[2]
-SITE = Path(os.environ.get("UNET_ATLAS_SITE", ROOT / "_build" / "html"))
-AXE = os.environ.get("UNET_ATLAS_AXE", "")  # axe.min.js of the npm package axe-core
 BUDGET = 60_000  # bytes of script and style, gzip
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-SMALL = {"width": 390, "height": 844}
 TINY = {
     "block_out_channels": [32, 64],
     "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
@@ -39,61 +32,22 @@ TINY = {
 }
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """A static server that does not write a line for each request."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The explorer's page, served on a free port of this machine."""
     if not (SITE / "book" / "explorer.html").is_file():
         pytest.skip("there is no built site with the explorer: run `make book` first")
-    handler = functools.partial(QuietHandler, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/book/explorer.html"
-        server.shutdown()
+    with reader.serving() as where:
+        yield f"{where}/book/explorer.html"
 
 
-@pytest.fixture(scope="module")
-def browser(address: str):
-    """Chromium without a window."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A tab on the explorer that blocks every other host and writes down whatever goes wrong."""
+class Visit(reader.Visit):
+    """A tab on the explorer."""
 
     def __init__(self, browser, address: str, **settings) -> None:
-        self.address, self.faults, self.asked = address, [], []
+        self.address = address
         self.context = browser.new_context(accept_downloads=True, **settings)
-        self.tab = self.context.new_page()
-        self.tab.route("**/*", self.gate)
-        self.tab.on("response", lambda r: r.ok or self.faults.append(f"{r.status}: {r.url}"))
-        self.tab.on("console", lambda m: m.type == "error" and self.faults.append(m.text))
-        self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
-
-    def gate(self, route) -> None:
-        """Let only the local site through."""
-        url = route.request.url
-        self.asked.append(url)
-        local = urlsplit(url).netloc == urlsplit(self.address).netloc
-        if local or url.startswith(("data:", "blob:", "file:")):
-            route.continue_()
-        else:
-            self.faults.append(f"asks another host: {url}")
-            route.abort()
+        super().__init__(self.context, address)
 
     def open(self, link: str = "") -> Visit:
         """Go to the page with this end of the link and wait for the drawing."""
@@ -145,7 +99,7 @@ def test_first_view_is_what_the_live_models_are(visit: Visit) -> None:
     for words in ("859.52 M", "2,567.46 M", "401.6 GMACs", "3,380.6 GMACs", "× 2.99"):
         assert words in text.replace("\u00a0", " ")
     assert visit.tab.locator(".ux-check").text_content().count("finds the same") == 2
-    label = visit.stage("down-1").get_attribute("aria-label")
+    label = visit.stage("down-1").locator(".ux-said").text_content()
     assert "320 to 640 channels" in label
     assert "8 heads of 80" in label
     assert "differs in depth, heads, context, projection" in label
@@ -158,7 +112,7 @@ def test_choose_models_size_and_quantity(visit: Visit) -> None:
     visit.tab.get_by_text("attention tokens", exact=True).first.click()
     visit.tab.wait_for_function("location.hash.includes('q=tokens')")
     assert visit.hash() == "#a=sd-1.5&b=sd-2.1-v&r=1024&q=tokens"
-    assert "16,384 attention tokens" in visit.stage("down-0").get_attribute("aria-label")
+    assert "16,384 attention tokens" in visit.stage("down-0").locator(".ux-said").text_content()
     visit.tab.get_by_label("Swap left and right").click()
     visit.tab.wait_for_function("location.hash.startsWith('#a=sd-2.1-v&b=sd-1.5')")
 
@@ -287,18 +241,19 @@ def paste(visit: Visit, text: str) -> None:
 
 def test_own_unet_beside_sdxl(visit: Visit) -> None:
     visit.open()
-    visit.asked.clear()
+    asked: list[str] = []
+    visit.tab.on("request", lambda request: asked.append(request.url))
     paste(visit, json.dumps(TINY))
     visit.tab.wait_for_function("location.hash.includes('b=own')")
     assert visit.tab.locator("select[data-side=a]").input_value() == "sdxl-base-1.0"
     assert "your UNet" in visit.tab.locator(".ux-totals").text_content()
     assert "computed in this page" in visit.tab.locator(".ux-check").text_content()
-    assert "4 heads of 8" in visit.stage("down-0", "b").get_attribute("aria-label")
-    assert [u for u in visit.asked if "favicon" not in u] == []  # nothing left the browser
+    assert "4 heads of 8" in visit.stage("down-0", "b").locator(".ux-said").text_content()
+    assert [u for u in asked if "favicon" not in u] == []  # nothing left the browser
     link = visit.hash()
     visit.open(link)
     assert visit.notice() == ""
-    assert "4 heads of 8" in visit.stage("down-0", "b").get_attribute("aria-label")
+    assert "4 heads of 8" in visit.stage("down-0", "b").locator(".ux-said").text_content()
     visit.tab.get_by_label("Picture").select_option("512")
     visit.tab.wait_for_function("document.body.innerText.includes('64\u00a0×\u00a064')")
 
@@ -433,13 +388,12 @@ def test_opening_fits_in_a_frame(browser, address: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing(browser, address: str, scheme: str, width: int) -> None:
-    if not Path(AXE).is_file():
-        pytest.skip("UNET_ATLAS_AXE names no axe.min.js: npm pack axe-core@4.10.3")
+    axe = tool("axe-core/axe.min.js").read_text("utf8")
     visit = Visit(browser, address, viewport={"width": width, "height": 900}, color_scheme=scheme)
     visit.open("#a=sd-1.5&b=sdxl-base-1.0&q=macs&open=down-1,down-1/attentions.0,stem")
     for summary in visit.tab.locator(".ux-more > summary").all():
         summary.click()
-    visit.tab.add_script_tag(path=AXE)
-    result = visit.tab.evaluate("axe.run('#ua-explorer')")
+    visit.tab.evaluate(axe)
+    faults = visit.tab.evaluate(AXE)
     visit.context.close()
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in result["violations"]] == []
+    assert faults + visit.faults == []
