@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 
 # Scripts that the pages do not need: the icons also come as a web font with the style sheets,
 # and nothing here runs code in the browser.
@@ -21,6 +21,9 @@ NEEDLESS_SCRIPTS = re.compile(
 NEEDLESS_FILES = ("**/*.map", "**/fontawesome.js", "**/thebe*", "_static/*webpack-macros.html")
 SOURCE_MAP = re.compile(r"\s*(/\*# sourceMappingURL=.*?\*/|//# sourceMappingURL=\S+)\s*$")
 LONG_FORMULA = 40
+# "52 %" and "32 × 32" stay on one line; tables may break them, and code is left as it is.
+UNIT = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=× \d)|(?<=\d ×) (?=\d)")
+ONE_BY_ONE = ["code", "math", "pre", "script", "style", "svg", "table", "textarea"]
 THEME = """
     (() => {
       const page = document.documentElement.dataset;
@@ -234,6 +237,29 @@ def mend_formulas(page: BeautifulSoup) -> None:
             formula["aria-label"] = "Formula"
 
 
+def mend_units(page: BeautifulSoup) -> None:
+    """A number keeps its percent sign, and a product its factors, on one line."""
+    for text in page.select_one("article").find_all(string=True) if page.article else []:
+        words = str(text)
+        after_number = words.startswith(" %") and re.search(r"\d$", before(text))
+        words = UNIT.sub("\u00a0", f"\u00a0{words[1:]}" if after_number else words)
+        if words != str(text) and not text.find_parent(ONE_BY_ONE):
+            text.replace_with(words)
+
+
+def before(text: NavigableString) -> str:
+    """What stands right before a piece of text, if it is an element."""
+    element = text.previous_sibling
+    return element.get_text() if isinstance(element, Tag) else ""
+
+
+def mend_toggle(page: BeautifulSoup) -> None:
+    """No button for a sidebar that the page doesn't have."""
+    if not page.select(".bd-sidebar-secondary"):
+        for button in page.select("button.secondary-toggle"):
+            button.decompose()
+
+
 REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     drop_scripts,
     mend_head,
@@ -246,6 +272,8 @@ REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     mend_tables,
     add_table_script,
     mend_formulas,
+    mend_units,
+    mend_toggle,
 )
 
 

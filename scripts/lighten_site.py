@@ -52,6 +52,14 @@ LEFT = ("",)  # of no file
 # browser lay out what nobody sees. They are measured when the part is opened.
 MEASURED = "e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1"
 FOLDED = f'e.closest("details:not([open])")||({MEASURED})'
+# The theme's own fault on a page without the sidebar of its parts: an error in the console.
+SIDEBAR = 'document.querySelector("div.bd-sidebar-secondary").classList'
+SIDEBAR_IF_ANY = SIDEBAR.replace(").classList", ")?.classList")
+# On a phone the list of a page's parts lies over the page; who has chosen a part wants to see it.
+CHOOSING = """document.addEventListener("click", (event) => {
+  const part = event.target.closest("dialog[open] a[href^='#']");
+  if (part) setTimeout(() => part.closest("dialog").close());
+});"""
 UNFOLDING = 'document.addEventListener("toggle", () => dispatchEvent(new Event("resize")), true);'
 FORMULA = re.compile(r'<span[^>]*class="katex-html"[^>]*>')
 SPAN = re.compile(r"<span\b[^>]*>|</span>")
@@ -283,7 +291,8 @@ def merge_scripts(site: Path, pages: dict[Path, str], heads: dict[Path, str]) ->
         f"{(site / s).read_text('utf8') if s.endswith('.js') else s}\n;\n"
         for s in dict.fromkeys([*first, *sources])
     )
-    bundle = f"{bundle.replace(MEASURED, FOLDED)}{UNFOLDING}\n"
+    bundle = bundle.replace(MEASURED, FOLDED).replace(SIDEBAR, SIDEBAR_IF_ANY)
+    bundle = f"{bundle}{UNFOLDING}\n{CHOOSING}\n"
     (site / SCRIPT).write_text(bundle, "utf8")
     mark = hashlib.sha256(bundle.encode()).hexdigest()[:8]
     for path, each in found.items():

@@ -17,7 +17,8 @@ CITED = "Cite this page"
 
 
 def reading_minutes(doctree: nodes.document) -> int:
-    """Minutes for the prose of a page, at least one; code, outputs and tables don't count."""
+    """Minutes for the prose of a page, at least one; what is looked up doesn't count: code,
+    outputs, tables, the entries of a bibliography."""
     words = 0
     for paragraph in doctree.findall(nodes.paragraph):
         if not any(in_table(parent) for parent in ancestors(paragraph)):
@@ -35,8 +36,8 @@ def ancestors(node: nodes.Node) -> list[nodes.Node]:
 
 
 def in_table(node: nodes.Node) -> bool:
-    """Whether a node is a table, or the output of a cell."""
-    return isinstance(node, nodes.table) or "cell_output" in node.get("classes", [])
+    """Whether a node is a table, an entry of a bibliography, or the output of a cell."""
+    return isinstance(node, nodes.table | nodes.citation) or "cell_output" in node.get("classes", [])
 
 
 def bibtex(config: Config, docname: str, title: str) -> str:

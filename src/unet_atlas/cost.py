@@ -104,11 +104,11 @@ def count(
     inputs = example_inputs(unet, resolution, latent, batch, tokens)
     counter = FlopCounterMode(display=False)
     with counter:
-        _forward(unet, inputs)
+        run_once(unet, inputs)
     root = type(unet).__name__
     flops = {p: sum(ops.values()) for p, ops in counter.get_flop_counts().items() if p != "Global"}
     macs: Counter[Cell] = Counter()
-    for path, own in _exclusive(flops).items():
+    for path, own in exclusive(flops).items():
         if own:
             inner = path.removeprefix(root).removeprefix(".")
             macs[stage_of(inner), operation(unet, inner)] += own // 2
@@ -135,10 +135,10 @@ def memory(
     """
     unet = _on_meta(unet, dtype)
     inputs = example_inputs(unet, resolution, latent, batch, tokens)
-    tracker = _Allocations(unet)
-    fused = AttentionCalls(_fused) if fused_attention else contextlib.nullcontext()
-    with fused, tracker:
-        _forward(unet, inputs)
+    tracker = Allocations(unet)
+    attention = AttentionCalls(fused) if fused_attention else contextlib.nullcontext()
+    with attention, tracker:
+        run_once(unet, inputs)
     held = sum(t.numel() * t.element_size() for t in _tensors(inputs))
     size = sum(p.numel() * p.element_size() for p in unet.parameters())
     return Memory(dict(tracker.written), tracker.peak + held, size)
@@ -156,7 +156,8 @@ def weight_bytes(unet: UNet2DConditionModel, dtype: torch.dtype | None = None) -
     return sum(p.numel() * (dtype or p.dtype).itemsize for p in unet.parameters())
 
 
-def _forward(unet: UNet2DConditionModel, inputs: dict[str, Any]) -> None:
+def run_once(unet: UNet2DConditionModel, inputs: dict[str, Any]) -> None:
+    """One forward pass without gradients; AtlasError names the model and the latent's size."""
     try:
         with torch.no_grad():
             unet(**inputs)
@@ -177,7 +178,7 @@ def _on_meta(unet: UNet2DConditionModel, dtype: torch.dtype | None = None) -> UN
     return from_config(check(dict(unet.config), label), label, "meta", wanted)
 
 
-def _exclusive(counts: Mapping[str, int]) -> dict[str, int]:
+def exclusive(counts: Mapping[str, int]) -> dict[str, int]:
     """What each path does itself: its count less its children's."""
     own = dict(counts)
     for path, value in counts.items():
@@ -209,7 +210,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [t for v in values for t in _tensors(v)]
 
 
-def _fused(
+def fused(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, call: Callable[[], torch.Tensor]
 ) -> torch.Tensor:
     """One kernel that writes nothing but its output.
@@ -220,7 +221,7 @@ def _fused(
     return torch.empty_like(query) if shape == query.shape else query.new_empty(shape)
 
 
-class _Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):
     """Follows every storage that a forward pass allocates: who wrote it, how much is alive."""
 
     def __init__(self, unet: UNet2DConditionModel):

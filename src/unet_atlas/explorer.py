@@ -47,7 +47,7 @@ from unet_atlas.anatomy import Stage, blocks, context_dim, levels, stage_of, sta
 from unet_atlas.build import VAE_FACTOR, build_unet, example_inputs
 from unet_atlas.catalog import Model
 from unet_atlas.config import resolve
-from unet_atlas.cost import _Allocations, _exclusive, _forward, _fused
+from unet_atlas.cost import Allocations, exclusive, fused, run_once
 from unet_atlas.errors import AtlasError
 from unet_atlas.files import write_text
 from unet_atlas.mini import MEMBERS
@@ -277,24 +277,24 @@ def _macs(unet: UNet2DConditionModel, inputs: dict[str, Any], shapes: _Shapes) -
     counter = FlopCounterMode(display=False)
     try:
         with counter:
-            _forward(unet, inputs)
+            run_once(unet, inputs)
     finally:
         for hook in hooks:
             hook.remove()
     flops = {p: sum(ops.values()) for p, ops in counter.get_flop_counts().items() if p != "Global"}
     root = type(unet).__name__
-    return {_inner(p, root): own // 2 for p, own in _exclusive(flops).items() if own}
+    return {_inner(p, root): own // 2 for p, own in exclusive(flops).items() if own}
 
 
 def _written(unet: UNet2DConditionModel, inputs: dict[str, Any]) -> dict[str, int]:
     """Bytes that each module itself writes, as in :func:`unet_atlas.cost.memory`."""
     tracker = _ByModule(unet)
-    with AttentionCalls(_fused), tracker:
-        _forward(unet, inputs)
+    with AttentionCalls(fused), tracker:
+        run_once(unet, inputs)
     return dict(tracker.written)
 
 
-class _ByModule(_Allocations):
+class _ByModule(Allocations):
     """The same bookkeeping as for the tables, by module instead of by stage and operation."""
 
     def _allocate(self, storage: torch.UntypedStorage) -> None:

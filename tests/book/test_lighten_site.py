@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 from fontTools.ttLib import TTFont
 
-from lighten_site import MEASURED, formula_signs, lighten_site, shared_by_most, subset
+from lighten_site import MEASURED, SIDEBAR, formula_signs, lighten_site, shared_by_most, subset
 from purge_css import Used, drop_unused_faces, drop_unused_variables, purge, used_names
 
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
@@ -192,6 +192,18 @@ def test_folded_parts_are_not_measured(site: Path) -> None:
     assert f'late(e=>{{e.closest("details:not([open])")||({MEASURED})}})' in script
     theme = files("pydata_sphinx_theme") / "theme/pydata_sphinx_theme/static/scripts"
     assert MEASURED in (theme / "pydata-sphinx-theme.js").read_text("utf8")
+
+
+def test_the_theme_looks_for_a_sidebar_that_may_be_missing(site: Path) -> None:
+    """Its own line, made safe; and the list of a page's parts closes when one is chosen."""
+    (site / "_static/late.js").write_text(f'{SIDEBAR}.add("hide")', "utf8")
+    lighten_site(site)
+    script = (site / "_static/site.js").read_text("utf8")
+    assert SIDEBAR not in script
+    assert 'querySelector("div.bd-sidebar-secondary")?.classList.add("hide")' in script
+    assert "dialog[open] a[href^='#']" in script
+    theme = files("sphinx_book_theme") / "theme/sphinx_book_theme/static/scripts"
+    assert SIDEBAR in (theme / "sphinx-book-theme.js").read_text("utf8")
 
 
 def test_the_search_stays_on_its_page(site: Path) -> None:

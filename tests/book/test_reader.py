@@ -23,6 +23,7 @@ def test_reading_time_counts_prose_only() -> None:
     page += nodes.literal_block("", "code " * 1000)
     page += nodes.container("", paragraph(5000), classes=["cell_output"])
     page += nodes.table("", nodes.entry("", paragraph(5000)))
+    page += nodes.citation("", paragraph(5000))
     assert atlas_reader.reading_minutes(page) == 5
     assert atlas_reader.reading_minutes(nodes.document(None, None)) == 1
 

@@ -231,6 +231,27 @@ def test_the_theme_is_known_at_once_and_boxes_start_without_a_tab_stop() -> None
     assert finish_page(once, {}) == once
 
 
+def test_a_number_and_its_unit_stay_on_one_line() -> None:
+    """Also behind a number that comes from the run; not in code, not in tables."""
+    body = (
+        "<p>3 % of <span>5</span> % and 3 × 4 × 5 × a</p><pre>7 % 3</pre><p><code>7 % 3</code></p>"
+        "<p><b>x</b> % y</p><table><tr><td>2 × 2</td></tr></table>"
+    )
+    once = finish_page(PAGE.format(head="", body=body), {})
+    page = BeautifulSoup(once, "html.parser")
+    seen = page.article.get_text("").replace("\u00a0", "~")
+    assert "3~% of 5~% and 3~×~4~×~5 × a7 % 37 % 3x % y2 × 2" in seen
+    assert finish_page(once, {}) == once
+
+
+def test_no_button_for_a_sidebar_that_is_not_there() -> None:
+    """The theme makes one whenever a page has parts."""
+    button = '<button class="sidebar-toggle secondary-toggle" title="x"></button>'
+    assert "button" not in finish_page(PAGE.format(head="", body=button), {})
+    body = f'{button}<div class="bd-sidebar-secondary"></div>'
+    assert "secondary-toggle" in finish_page(PAGE.format(head="", body=body), {})
+
+
 def test_large_tables_bring_their_script() -> None:
     """Once, and only where there is one."""
     page = '<html data-content_root="../" lang="en"><head></head><article>{}</article></html>'

@@ -145,7 +145,7 @@ def _values(ax: Axes, row: list[float], y: float, scale: float, share: bool) -> 
     """Below one bar, the values of the segments that have room for them."""
     x, free = 0.0, -2.0
     for value in row:
-        words = f"{value:.0f}%" if share else amount(value)
+        words = f"{value:.0f} %" if share else amount(value)
         middle, half = (x + value / 2) * scale, text_width(words, SMALL) / 2
         if value * scale >= 2 * half + 3 and middle - half >= free:
             ax.text(middle / scale, y, words, ha="center", **mpl.FAINT)
