@@ -8,10 +8,14 @@ READY  := $(VENV)/.ready
 LAB    := $(VENV)/lab
 
 .DEFAULT_GOAL := book
-.PHONY: book test lint format clean venv serve notebook notebooks
+.PHONY: book pdf test lint format clean venv serve notebook notebooks
 
 book: $(READY)
 	$(PY) scripts/build_book.py
+
+# _build/html/unet-atlas.pdf, linked from the start page; needs Chromium
+pdf: book
+	$(PY) scripts/print_book.py
 
 # Rebuilds while you write: http://localhost:8000
 serve: $(READY)

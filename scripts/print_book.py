@@ -1,7 +1,8 @@
-"""Print the finished book as one PDF: `python scripts/print_book.py` after `make book`.
+"""Print the finished book as one PDF: `make pdf`, or this script after `make book`.
 
 Chromium prints each page with the book's own print style; the pages are joined in reading order,
-with an outline, and links between them lead to their places in the PDF.
+with an outline, and links between them lead to their places in the PDF. It is written into the
+site, whose start page then offers it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject
 
 from unet_atlas.errors import AtlasError
-from unet_atlas.files import replacing
+from unet_atlas.files import replacing, write_text
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu")
@@ -37,6 +38,9 @@ PAPER = {
     "footer_template": '<div style="width:100%;text-align:center;font-size:8px">'
     '<span class="title"></span> · <span class="pageNumber"></span></div>',
 }
+NAME = "unet-atlas.pdf"
+SLOT = '<span class="ua-pdf"></span>'  # where the start page offers the PDF, once there is one
+OFFER = f'<span class="ua-pdf">, or take <a href="../{NAME}">one PDF</a> along</span>'
 UNPRINTED = ("explorer",)  # works only with a script
 
 
@@ -44,15 +48,15 @@ def main() -> int:
     """Print the book; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--site", type=Path, default=Path("_build/html"))
-    parser.add_argument("--output", type=Path, default=Path("_build/unet-atlas.pdf"))
-    options = parser.parse_args()
+    site = parser.parse_args().site.resolve()
     try:
-        pages = reading_order(options.site.resolve())
-        count = print_book(options.site.resolve(), pages, options.output)
+        pages = reading_order(site)
+        count = print_book(site, pages, site / NAME)
+        offer(site)
     except AtlasError as error:
         print(f"print_book: {error}", file=sys.stderr)
         return 2
-    print(f"{options.output}: {len(pages)} chapters, {count} pages")
+    print(f"{NAME}: {len(pages)} chapters, {count} pages")
     return 0
 
 
@@ -76,6 +80,12 @@ def reading_order(site: Path) -> list[str]:
         path = (path.parent / following["href"]).resolve()
     names = [path.relative_to(site).as_posix() for path in order]
     return [name for name in names if Path(name).stem not in UNPRINTED]
+
+
+def offer(site: Path) -> None:
+    """Link the PDF from the start page; a second time changes nothing."""
+    start = site / "book/start.html"
+    write_text(start, start.read_text("utf8").replace(SLOT, OFFER))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pypdf.generic import ArrayObject, DictionaryObject, NameObject, TextStringO
 import print_book
 from unet_atlas.errors import AtlasError
 
+ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://127.0.0.1:1234"
 
 
@@ -70,6 +71,16 @@ def test_links_between_pages_stay_in_the_book() -> None:
     assert back["/D"][0].get_object() == book.pages[0]
     assert second["/URI"] == "https://example.org/"
     assert ADDRESS.encode() not in out.getvalue()
+
+
+def test_the_start_page_offers_the_pdf_once_there_is_one(tmp_path: Path) -> None:
+    """In its place, and only once."""
+    start = site(tmp_path, start="") / "book/start.html"
+    start.write_text(f"<p>Read on{print_book.SLOT}.</p>")
+    for _ in range(2):
+        print_book.offer(tmp_path)
+        assert start.read_text("utf8").count('href="../unet-atlas.pdf"') == 1
+    assert print_book.SLOT in (ROOT / "book/start.md").read_text("utf8")
 
 
 def test_what_can_not_be_printed(tmp_path: Path, capsys, monkeypatch) -> None:
