@@ -21,6 +21,7 @@ NEEDLESS_SCRIPTS = re.compile(
 NEEDLESS_FILES = ("**/*.map", "**/fontawesome.js", "**/thebe*", "_static/*webpack-macros.html")
 SOURCE_MAP = re.compile(r"\s*(/\*# sourceMappingURL=.*?\*/|//# sourceMappingURL=\S+)\s*$")
 LONG_FORMULA = 40
+SHORT_CODE = 24
 # "52 %" and "32 × 32" stay on one line; tables may break them, and code is left as it is.
 UNIT = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=× \d)|(?<=\d ×) (?=\d)")
 ONE_BY_ONE = ["code", "math", "pre", "script", "style", "svg", "table", "textarea"]
@@ -247,6 +248,13 @@ def mend_units(page: BeautifulSoup) -> None:
             text.replace_with(words)
 
 
+def mend_code(page: BeautifulSoup) -> None:
+    """A short name with a hyphen, such as an option, stays on one line."""
+    for word in page.select("article code .pre"):
+        if "-" in word.get_text() and len(word.get_text()) <= SHORT_CODE:
+            word["class"] = list(dict.fromkeys([*word["class"], "ua-whole"]))
+
+
 def before(text: NavigableString) -> str:
     """What stands right before a piece of text, if it is an element."""
     element = text.previous_sibling
@@ -273,6 +281,7 @@ REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     add_table_script,
     mend_formulas,
     mend_units,
+    mend_code,
     mend_toggle,
 )
 

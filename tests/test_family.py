@@ -77,7 +77,7 @@ def test_targets_are_those_of_the_exam(monkeypatch):
     marks = {q: {"value": 0.93, "low": 0.9, "high": 0.95} for q in exam.QUESTIONS}
     recorded_with(monkeypatch, marks={"test": marks}, captions=500)
     table = family.exam_table()
-    assert list(table.data.target) == ["98%", "93%", "90%", "–"]
+    assert list(table.data.target) == ["98 %", "93 %", "90 %", "–"]
     met = family.reached()
     assert len(met) == 3 * len(MEMBERS)
     assert {question for question, yes in met if met[question, yes]} == {

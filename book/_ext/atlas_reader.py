@@ -37,7 +37,9 @@ def ancestors(node: nodes.Node) -> list[nodes.Node]:
 
 def in_table(node: nodes.Node) -> bool:
     """Whether a node is a table, an entry of a bibliography, or the output of a cell."""
-    return isinstance(node, nodes.table | nodes.citation) or "cell_output" in node.get("classes", [])
+    return isinstance(node, nodes.table | nodes.citation) or "cell_output" in node.get(
+        "classes", []
+    )
 
 
 def bibtex(config: Config, docname: str, title: str) -> str:

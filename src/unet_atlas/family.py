@@ -76,7 +76,7 @@ def exam_table() -> Table:
     row a question."""
     sat = {name: exam.recorded(name).facts for name in MEMBERS}
     n = sat["mini-sd"]["captions"]
-    aims = {question: f"{share:.0%}" for question, share in TARGETS.items()}
+    aims = {question: f"{100 * share:.0f} %" for question, share in TARGETS.items()}
     rows = [
         ({"question": question, "target": aims.get(question, NONE)}, _marks(sat, "test", question))
         for question in sat["mini-sd"]["marks"]["test"]

@@ -244,6 +244,15 @@ def test_a_number_and_its_unit_stay_on_one_line() -> None:
     assert finish_page(once, {}) == once
 
 
+def test_an_option_stays_on_one_line() -> None:
+    """A long name may break, wherever it must."""
+    body = "<code>" + "".join(f'<span class="pre">{w}</span>' for w in ("--part", "a", "a-" * 20))
+    once = finish_page(PAGE.format(head="", body=f"{body}</code>"), {})
+    assert once.count('class="pre ua-whole"') == 1
+    assert '"pre ua-whole">--part' in once
+    assert finish_page(once, {}) == once
+
+
 def test_no_button_for_a_sidebar_that_is_not_there() -> None:
     """The theme makes one whenever a page has parts."""
     button = '<button class="sidebar-toggle secondary-toggle" title="x"></button>'

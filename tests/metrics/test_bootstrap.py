@@ -209,7 +209,7 @@ def test_wilson_holds_the_truth_near_1():
 
 
 def test_an_estimate_is_shown_with_its_interval():
-    assert Estimate(-0.1234, -0.25, 1).shown(2) == "−0.12 [−0.25, 1.00]"
+    assert Estimate(-0.1234, -0.25, 1).shown(2) == "−0.12 [−0.25,\u00a01.00]"
     assert Estimate(-0.1234, np.nan, np.nan).shown(2) == "−0.12 (no interval)"
 
 

@@ -44,11 +44,13 @@ class Estimate:
     high: float
 
     def shown(self, digits: int = 3) -> str:
-        """``0.312 [0.301, 0.323]``, or ``0.312 (no interval)``."""
+        """``0.312 [0.301, 0.323]``, or ``0.312 (no interval)``; no line breaks in the brackets."""
         value, low, high = (
             f"{v:.{digits}f}".replace("-", "−") for v in (self.value, self.low, self.high)
         )
-        return f"{value} [{low}, {high}]" if math.isfinite(self.low) else f"{value} (no interval)"
+        return (
+            f"{value} [{low},\u00a0{high}]" if math.isfinite(self.low) else f"{value} (no interval)"
+        )
 
 
 def interval(
