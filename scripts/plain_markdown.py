@@ -132,6 +132,8 @@ def role(name: str, content: str, names: Names) -> str:
     if name == "doc":
         title, address = names.pages[normpath(join(f"/{names.folder}", target)).lstrip("/")]
         return f"[{shown or title}]({address})"
+    if name == "explorer":  # works in the built book only
+        return shown
     if name == "ref":
         return shown or "here"
     if name == "numref":

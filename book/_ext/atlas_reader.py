@@ -1,6 +1,7 @@
-"""What a page offers its reader besides its text: how long it reads, and how to cite it.
+"""What a page offers its reader besides its text: how long it reads, how to cite it, and links to
+views of the explorer.
 
-Both are made from the page itself; nothing has to be kept in step by hand.
+Time and citation are made from the page itself; nothing has to be kept in step by hand.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from importlib.metadata import version
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util.docutils import SphinxRole
 
 WORDS_A_MINUTE = 200  # a slow reader of prose; formulas and tables take their own time
 CITED = "Cite this page"
+EXPLORER = "book/explorer"
+VIEW = re.compile(r"(?s)(.+?)\s*<(a=[^<>]+)>")
 
 
 def reading_minutes(doctree: nodes.document) -> int:
@@ -79,7 +83,26 @@ def add_citation(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         title.parent += citation(app.config, docname, title.astext())
 
 
+class ViewRole(SphinxRole):
+    """``{explorer}`words <a=sd-1.5&b=sdxl-base-1.0&q=macs>```: a link to a view of the explorer.
+
+    What follows the words is the end of the link that the explorer itself shows.
+    """
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The link, or an error that names the text."""
+        found = VIEW.fullmatch(self.text)
+        if found is None:
+            message = f"'{self.text}' is no view; write {{explorer}}`words <a=…&b=…>`"
+            error = self.inliner.reporter.error(message, line=self.lineno)
+            return [nodes.problematic(self.rawtext, self.rawtext)], [error]
+        page = self.env.app.builder.get_relative_uri(self.env.docname, EXPLORER)
+        link = nodes.reference("", found[1], refuri=f"{page}#{found[2]}", internal=True)
+        return [link], []
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
+    app.add_role("explorer", ViewRole())
     app.connect("doctree-resolved", add_citation)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

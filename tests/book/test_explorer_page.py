@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import html
 import io
 import json
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from unet_atlas import catalog
 
 pytestmark = pytest.mark.browser
 
+VIEW = re.compile(r'href="[./]*explorer\.html(#a=[^"]+)"')
 BUDGET = 60_000  # bytes of script and style, gzip
 TINY = {
     "block_out_channels": [32, 64],
@@ -198,6 +201,19 @@ def test_links_of_the_page_open_views(visit: Visit) -> None:
     for link in links:
         visit.open(link)
         assert visit.notice() == "", link
+
+
+def test_links_of_the_chapters_open_views(visit: Visit) -> None:
+    """Each view that a chapter sends its reader to is one that the explorer has."""
+    views = {
+        link
+        for page in SITE.glob("book/**/*.html")
+        for link in VIEW.findall(page.read_text("utf8"))
+    }
+    assert len(views) >= 6
+    for view in views:
+        visit.open(html.unescape(view))
+        assert visit.notice() == "", view
 
 
 def saved(visit: Visit, label: str) -> tuple[str, str]:

@@ -148,6 +148,7 @@ PLAIN = {
         "`{term}` and ``a `b` {doc}`/x` ``\n\n```python\n{term}`x`\n```",
         "`{term}` and ``a `b` {doc}`/x` ``\n\n```python\n{term}`x`\n```",
     ),
+    "view of the explorer": ("{explorer}`two Us <a=sd-1.5&b=mini-sd>`.", "two Us."),
     "mathematics": ("$\\frac{a}{b}$\n\n$$\nx_{t}\n$$", "$\\frac{a}{b}$\n\n$$\nx_{t}\n$$"),
     "admonition": (
         ":::{admonition} Aims\n:class: tip\n- a {term}`latent`\n:::\nText",

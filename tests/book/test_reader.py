@@ -59,3 +59,27 @@ def test_the_box_stands_at_the_end_of_a_titled_page() -> None:
     bare = nodes.document(None, None)
     atlas_reader.add_citation(SimpleNamespace(config=config()), bare, "x")
     assert not bare.children
+
+
+def view_role(text: str) -> tuple[list[nodes.Node], list[nodes.Node]]:
+    """What the explorer's role makes of its text, on a page of the second part."""
+    role = atlas_reader.ViewRole()
+    role.text, role.rawtext, role.lineno = text, f"{{explorer}}`{text}`", 1
+    builder = SimpleNamespace(get_relative_uri=lambda here, there: f"../{there[5:]}.html")
+    env = SimpleNamespace(docname="book/part/page", app=SimpleNamespace(builder=builder))
+    error = lambda message, line: nodes.paragraph("", message)  # noqa: E731
+    settings = SimpleNamespace(env=env)
+    role.inliner = SimpleNamespace(
+        document=SimpleNamespace(settings=settings), reporter=SimpleNamespace(error=error)
+    )
+    return role.run()
+
+
+def test_a_view_of_the_explorer_is_linked() -> None:
+    """By the end of the explorer's own link; a text without one is an error that names it."""
+    (link,), faults = view_role("both in the explorer <a=sd-1.5&b=mini-sd>")
+    assert faults == []
+    assert link["refuri"] == "../explorer.html#a=sd-1.5&b=mini-sd"
+    assert link.astext() == "both in the explorer"
+    _, (fault,) = view_role("both in the explorer")
+    assert "'both in the explorer' is no view" in fault.astext()
