@@ -86,11 +86,13 @@ def fingerprint(root: Path) -> dict[str, str]:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """The files below a folder that are sources, sorted."""
+    """The files below a folder that are sources, sorted; not those of a model in the making."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and not any(mark in str(path) for mark in NOT_SOURCE)
+        if path.is_file()
+        and not any(mark in str(path) for mark in NOT_SOURCE)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts[:-1])
     )
 
 

@@ -82,9 +82,12 @@ def test_the_machine_is_part_of_the_fingerprint(tiny: TinyBook, monkeypatch) -> 
     assert changed == ["CUDA", "UNET_ATLAS_WEIGHTS", "installed packages", "python"]
 
 
-def test_compiled_files_do_not_count(tiny: TinyBook) -> None:
-    """A run of the package leaves bytecode behind; that changes nothing."""
+def test_files_in_passing_do_not_count(tiny: TinyBook) -> None:
+    """A run of the package leaves bytecode behind, a model is written next to its place; that
+    changes nothing."""
     before = run_chapters.fingerprint(tiny.root)
+    (tiny.root / "models/.mini-sd.x/mini-sd").mkdir(parents=True)
+    (tiny.root / "models/.mini-sd.x/mini-sd/exam.json").write_text("{}", "utf8")
     (tiny.root / "src/package/__pycache__").mkdir()
     (tiny.root / "src/package/__pycache__/code.pyc").write_bytes(b"1")
     assert run_chapters.fingerprint(tiny.root) == before
