@@ -268,6 +268,13 @@ def mend_toggle(page: BeautifulSoup) -> None:
             button.decompose()
 
 
+def mend_width(page: BeautifulSoup) -> None:
+    """The explorer's page is wide from the first moment, not only once its end has been read."""
+    if page.select("#ua-explorer"):
+        for box in page.select(".bd-article-container"):
+            box["class"] = list(dict.fromkeys([*box["class"], "ua-wide"]))
+
+
 REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     drop_scripts,
     mend_head,
@@ -283,6 +290,7 @@ REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     mend_units,
     mend_code,
     mend_toggle,
+    mend_width,
 )
 
 

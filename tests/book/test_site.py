@@ -261,6 +261,13 @@ def test_no_button_for_a_sidebar_that_is_not_there() -> None:
     assert "secondary-toggle" in finish_page(PAGE.format(head="", body=body), {})
 
 
+def test_the_explorer_is_wide_from_the_first_moment() -> None:
+    """A class on its container, which a browser knows before it has read the page's end."""
+    box = '<div class="bd-article-container"><div id="{}"></div></div>'
+    assert "ua-wide" in finish_page(PAGE.format(head="", body=box.format("ua-explorer")), {})
+    assert "ua-wide" not in finish_page(PAGE.format(head="", body=box.format("x")), {})
+
+
 def test_large_tables_bring_their_script() -> None:
     """Once, and only where there is one."""
     page = '<html data-content_root="../" lang="en"><head></head><article>{}</article></html>'

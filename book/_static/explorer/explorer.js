@@ -384,10 +384,12 @@
     try {
       index = await load("index");
     } catch {
-      return; // the table of the page stays
+      mount.dataset.drawn = ""; // the table of the page stays
+      return;
     }
     build();
     await follow();
+    mount.dataset.drawn = "";
     window.addEventListener("hashchange", () => {
       if (location.hash.includes("=")) follow();
     });
