@@ -162,15 +162,52 @@ def test_export_writes_json_scripts_and_an_index(
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Name one folder, nothing was named: python -m unet_atlas.explorer FOLDER."),
+        (["a", "b"], "Name one folder, not 'a' 'b':"),
+        (["--help"], "Name one folder, not '--help':"),
+        ([""], "Name one folder, not '':"),
+        (["file"], "'file' can't be a folder: File exists; name another one."),
+        (["file/data"], "'file/data' can't be a folder: Not a directory; name another one."),
+        (["\0"], "can't be a folder: embedded null byte; name another one."),
+    ],
+)
 def test_wrong_use_is_told_in_a_sentence(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(explorer, "_entries", lambda: [MINI])
+    Path("file").write_text("kept", "utf8")
+    assert explorer.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert Path("file").read_text("utf8") == "kept"
+
+
+def test_a_file_that_cannot_be_written_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    assert explorer.main([]) == 1
-    assert "Name one folder" in capsys.readouterr().err
     monkeypatch.setattr(explorer, "_entries", lambda: [MINI])
     (tmp_path / "mini-sd.json").mkdir()
-    assert explorer.main([str(tmp_path)]) == 1
+    assert explorer.main([str(tmp_path)]) == 2
     assert "can't be written" in capsys.readouterr().err
+
+
+def test_nothing_is_written_before_all_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(explorer, "_entries", lambda: [MINI, MINI | {"id": "no-such-model"}])
+    assert explorer.main([str(tmp_path)]) == 2
+    assert "no-such-model" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_for_pages_without_scripts() -> None:

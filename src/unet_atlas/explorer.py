@@ -48,7 +48,7 @@ from unet_atlas.build import VAE_FACTOR, build_unet, example_inputs
 from unet_atlas.catalog import Model
 from unet_atlas.config import resolve
 from unet_atlas.cost import Allocations, exclusive, fused, run_once
-from unet_atlas.errors import AtlasError
+from unet_atlas.errors import AtlasError, first_sentence
 from unet_atlas.files import write_text
 from unet_atlas.mini import MEMBERS
 from unet_atlas.products import AttentionCalls
@@ -57,6 +57,8 @@ from unet_atlas.tables import NONE, Table, depth_text, heads_text, merge_equal_r
 
 SCHEMA = 1
 FAMILY, MINI = "Stable Diffusion", "mini"
+IN_INDEX = ("id", "name", "family", "latent", "factor")
+USUAL = {"factor": VAE_FACTOR, "tokens": 77}
 TEXT, ONCE = "text", "once"
 STAGE = re.compile(r"mid_block|(?:down|up)_blocks\.\d+")
 LAYERS = (nn.Conv2d, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.Embedding, Attention)
@@ -131,7 +133,7 @@ def document(unet: UNet2DConditionModel, name: str, **facts: Any) -> dict[str, A
         name: what the model is called.
         facts: ``id``, ``family``, ``factor``, ``tokens`` where they differ from the usual.
     """
-    head = {"id": name, "family": FAMILY, "factor": VAE_FACTOR, "tokens": 77, **facts}
+    head = {"id": name, "family": FAMILY, **USUAL, **facts}
     config = {k: v for k, v in unet.config.items() if not k.startswith("_")}
     side = example_inputs(unet)["sample"].shape[2:]
     measured = rows(unet, tokens=head["tokens"])
@@ -161,15 +163,20 @@ def documents() -> Iterator[dict[str, Any]]:
 def export(folder: Path) -> list[Path]:
     """Write every model's document and the index into a folder; the files written.
 
+    Nothing is written before every model is measured.
+
     Raises:
-        AtlasError: a file can't be written.
+        AtlasError: the folder can't be made, or a file in it can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written, index = [], []
-    for found in documents():
-        index.append({k: found[k] for k in ("id", "name", "family", "latent", "factor")})
-        written += _save(folder, found["id"], found)
-    return written + _save(folder, "index", index)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_sentence(error).rstrip(".")
+        raise AtlasError(f"'{folder}' can't be a folder: {reason}; name another one.") from None
+    found = {d["id"]: d for d in documents()}
+    index = [{k: d[k] for k in IN_INDEX} for d in found.values()]
+    saved = [_save(folder, name, value) for name, value in (found | {"index": index}).items()]
+    return [path for paths in saved for path in paths]
 
 
 def summary_table() -> Table:
@@ -199,7 +206,7 @@ def _context(found: Sequence[Stage]) -> str:
 
 def _entries() -> Iterator[dict[str, Any]]:
     for model in catalog.models():
-        yield {"id": model.id, "name": model.name, "family": FAMILY, "factor": 8, "tokens": 77}
+        yield {"id": model.id, "name": model.name, "family": FAMILY, **USUAL}
     for name in MEMBERS:
         yield {"id": name, "name": name, "family": MINI, "factor": 4, "tokens": 24}
 
@@ -398,16 +405,21 @@ def _plain(members: Sequence[Row]) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the data into the folder named on the command line."""
+    """Write the data into the folder named on the command line; 2 where that can't be done."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if len(arguments) != 1:
-            raise AtlasError("Name one folder: python -m unet_atlas.explorer FOLDER")
-        print(f"{len(export(Path(arguments[0])))} files")
+        print(f"{len(export(_folder(arguments)))} files")
     except AtlasError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2
     return 0
+
+
+def _folder(arguments: Sequence[str]) -> Path:
+    if len(arguments) == 1 and arguments[0] and not arguments[0].startswith("-"):
+        return Path(arguments[0])
+    said = "nothing was named" if not arguments else f"not {' '.join(map(repr, arguments))}"
+    raise AtlasError(f"Name one folder, {said}: python -m unet_atlas.explorer FOLDER.")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,20 @@ class Visit(reader.Visit):
         """The button of a stage."""
         return self.tab.locator(f'.ux-stage[data-place="{place}"][data-side="{side}"]')
 
+    def shows(self, side: str = "a") -> str:
+        """The id of the model of a side: what its select box says, and the link says the same."""
+        chosen = self.tab.locator(f"select[data-side={side}]").input_value()
+        assert f"{side}={chosen}" in self.hash().lstrip("#").split("&")
+        return chosen
+
+    def choose(self, model: str, side: str = "a") -> None:
+        """Choose a model."""
+        self.tab.locator(f"select[data-side={side}]").select_option(model)
+
+    def wait_for(self, part: str) -> None:
+        """Wait until the link holds this part."""
+        self.tab.wait_for_function("part => location.hash.includes(part)", arg=part)
+
     def wide(self) -> int:
         """Pixels by which the page is wider than the window."""
         return self.tab.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -118,6 +132,114 @@ def test_choose_models_size_and_quantity(visit: Visit) -> None:
     assert "16,384 attention tokens" in visit.stage("down-0").locator(".ux-said").text_content()
     visit.tab.get_by_label("Swap left and right").click()
     visit.tab.wait_for_function("location.hash.startsWith('#a=sd-2.1-v&b=sd-1.5')")
+
+
+def test_the_model_chosen_last_is_shown_whichever_answer_comes_last(visit: Visit) -> None:
+    held: list = []
+    visit.tab.route("**/sd-2.1-v.json", lambda route: held.append(route))
+    visit.open("#a=sd-1.4&b=sdxl-base-1.0")
+    visit.choose("sd-2.1-v")
+    visit.choose("sdxl-refiner-1.0")
+    visit.wait_for("a=sdxl-refiner-1.0")
+    with visit.tab.expect_response("**/sd-2.1-v.json"):
+        held[0].continue_()
+    visit.tab.wait_for_timeout(300)
+    assert visit.shows() == "sdxl-refiner-1.0"
+    assert visit.tab.locator(".ux-names span").first.text_content() == "SDXL refiner 1.0"
+    assert visit.tab.locator("#ua-explorer").get_attribute("aria-busy") is None
+
+
+def test_what_is_opened_while_a_model_loads_stays_open(visit: Visit) -> None:
+    held: list = []
+    visit.tab.route("**/sd-2.1-v.json", lambda route: held.append(route))
+    visit.open("#a=sd-1.4&b=sdxl-base-1.0")
+    visit.choose("sd-2.1-v")
+    visit.stage("mid").click()
+    assert "a=sd-1.4" in visit.hash()
+    held[0].continue_()
+    visit.wait_for("a=sd-2.1-v")
+    assert visit.hash() == "#a=sd-2.1-v&b=sdxl-base-1.0&open=mid"
+    assert visit.stage("mid").get_attribute("aria-expanded") == "true"
+
+
+FAILURES = {
+    "no answer": (lambda route: route.abort(), "there is no answer; check your connection"),
+    "missing": (lambda route: route.fulfill(status=404), "the server says 404; try again later"),
+    "no JSON": (lambda route: route.fulfill(body="{"), "the file is damaged; try again later"),
+    "no model": (lambda route: route.fulfill(body="[7]"), "the file is damaged; try again later"),
+}
+
+
+@pytest.mark.parametrize(("answer", "words"), FAILURES.values(), ids=FAILURES)
+def test_data_that_cannot_be_had_change_nothing(visit: Visit, answer, words: str) -> None:
+    """One sentence, the view that was there, and a retry that works."""
+    visit.open("#a=sd-1.4&b=sdxl-base-1.0&r=512&open=mid")
+    visit.tab.route("**/sd-2.1-v.json", answer)
+    visit.choose("sd-2.1-v")
+    visit.tab.get_by_role("button", name="Try again").wait_for()
+    assert f"The data of SD 2.1-v can't be loaded: {words}" in visit.notice()
+    assert visit.tab.locator(".ux-notice").get_attribute("role") == "status"
+    assert visit.shows() == "sd-1.4"
+    assert visit.tab.locator(".ux-names span").first.text_content() == "SD 1.4"
+    assert visit.hash() == "#a=sd-1.4&b=sdxl-base-1.0&r=512&open=mid"
+    visit.tab.unroute("**/sd-2.1-v.json")
+    visit.tab.get_by_role("button", name="Try again").click()
+    visit.wait_for("a=sd-2.1-v")
+    assert visit.hash() == "#a=sd-2.1-v&b=sdxl-base-1.0&r=512&open=mid"
+    assert visit.notice() == ""
+    assert not visit.tab.get_by_role("button", name="Try again").is_visible()
+    assert all("sd-2.1-v.json" in f or "Failed to load resource" in f for f in visit.faults)
+    visit.faults.clear()
+
+
+def test_a_link_whose_data_cannot_be_had_leaves_the_view(visit: Visit) -> None:
+    visit.open("#a=sd-1.4&b=sdxl-base-1.0")
+    visit.tab.route("**/sd-2.1-v.json", lambda route: route.fulfill(status=500))
+    visit.tab.evaluate("location.hash = '#a=sd-2.1-v&b=sd-1.5&q=macs'")
+    visit.tab.get_by_role("button", name="Try again").wait_for()
+    assert visit.hash() == "#a=sd-1.4&b=sdxl-base-1.0"
+    assert (visit.shows("a"), visit.shows("b")) == ("sd-1.4", "sdxl-base-1.0")
+    assert visit.tab.locator("input[value=params]").is_checked()
+    visit.faults.clear()
+
+
+def test_a_first_view_that_cannot_be_had_can_be_asked_for_again(visit: Visit) -> None:
+    visit.tab.route("**/sd-1.4.json", lambda route: route.fulfill(body="<html>"))
+    visit.tab.goto(f"{visit.address}#a=sd-1.4&b=mini-sd")
+    visit.tab.get_by_role("button", name="Try again").wait_for()
+    assert "The data of SD 1.4 can't be loaded" in visit.notice()
+    assert visit.tab.locator(".ux-stage").count() == 0
+    assert visit.tab.locator("#ua-explorer table.ua-table").is_visible()
+    assert visit.tab.locator("select[data-side=a]").input_value() == ""
+    visit.tab.get_by_role("button", name="Save SVG").click()
+    assert "There is no view yet" in visit.notice()
+    visit.tab.unroute("**/sd-1.4.json")
+    visit.choose("mini-sd2", "b")
+    visit.wait_for("b=mini-sd2")
+    assert visit.shows() == "sd-1.5"
+
+
+def test_a_list_of_models_that_cannot_be_had_is_told(visit: Visit) -> None:
+    visit.tab.route("**/data/index.json", lambda route: route.fulfill(body="{}"))
+    visit.tab.goto(visit.address)
+    told = visit.tab.locator("#ua-explorer [role=status]")
+    told.wait_for()
+    assert "The list of models can't be loaded: the file is damaged" in told.text_content()
+    assert visit.tab.locator("#ua-explorer table.ua-table").is_visible()
+
+
+def test_the_link_copied_is_that_of_the_view(browser, address: str) -> None:
+    """Also where the address names a heading of the page, or what could not be shown."""
+    visit = Visit(browser, address, permissions=["clipboard-read", "clipboard-write"])
+    visit.open("#a=nope&b=sd-2.1-v")
+    assert visit.hash() == "#a=sd-1.5&b=sd-2.1-v"
+    visit.tab.evaluate("location.hash = '#how-to-read-it'")
+    visit.tab.get_by_role("button", name="Copy link").click()
+    visit.tab.wait_for_function("document.querySelector('.ux-notice').textContent")
+    copied = visit.tab.evaluate("navigator.clipboard.readText()")
+    visit.context.close()
+    assert copied == f"{address}#a=sd-1.5&b=sd-2.1-v"
+    assert visit.faults == []
 
 
 def test_every_model_can_be_shown(visit: Visit) -> None:
@@ -274,6 +396,174 @@ def test_own_unet_beside_sdxl(visit: Visit) -> None:
     visit.tab.wait_for_function("document.body.innerText.includes('64\u00a0×\u00a064')")
 
 
+def test_own_unet_is_kept_during_the_visit(visit: Visit, tmp_path: Path) -> None:
+    """Through other models, sizes, quantities, links of the page; also with its file's name."""
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(TINY), "utf8")
+    visit.open()
+    visit.tab.locator(".ux-own input[type=file]").set_input_files(file)
+    visit.wait_for("b=own")
+    link = visit.hash()
+    visit.choose("sd-2.1-v")
+    visit.wait_for("a=sd-2.1-v")
+    visit.tab.get_by_label("Picture").select_option("512")
+    visit.wait_for("r=512")
+    visit.tab.get_by_text("MACs", exact=True).first.click()
+    visit.wait_for("q=macs")
+    assert visit.shows("b") == "own"
+    assert visit.hash().startswith("#a=sd-2.1-v&b=own&r=512&q=macs&own=")
+    visit.choose("sd-1.4", "b")
+    visit.wait_for("b=sd-1.4")
+    assert "own=" not in visit.hash()
+    visit.tab.locator("article a[href^='#a=']").first.click()
+    visit.wait_for("a=sd-1.5&b=sdxl-base-1.0&q=macs")
+    for back in ("#a=sdxl-base-1.0&b=own", link):
+        visit.tab.evaluate("link => { location.hash = link }", back)
+        visit.wait_for("b=own&own=")
+        assert visit.hash() == link
+        assert visit.notice() == ""
+        assert visit.tab.locator(".ux-names span").last.text_content() == "mine"
+        visit.choose("sd-1.4", "b")
+        visit.wait_for("b=sd-1.4")
+    visit.choose("own", "b")
+    visit.wait_for("b=own")
+    assert visit.hash() == link
+
+
+def test_own_unet_claims_no_picture(visit: Visit) -> None:
+    """How many pixels a latent cell has is the VAE's; a UNet's configuration does not say it."""
+    visit.open()
+    paste(visit, json.dumps(TINY))
+    visit.wait_for("b=own")
+    row = visit.tab.locator(".ux-totals tr", has_text="your UNet").text_content()
+    for words in ("8 × 8", "not known"):
+        assert words in row.replace("\u00a0", " ")
+    assert "px" not in row
+    assert "size of its picture is not known." in visit.tab.locator(".ux-check").text_content()
+    visit.tab.get_by_label("Picture").select_option("512")
+    visit.wait_for("r=512")
+    check = visit.tab.locator(".ux-check").text_content()
+    assert "for 512 pixels it is computed at 64 × 64, with the factor 8" in check
+    _, text = saved(visit, "Save SVG")
+    assert "latent 64\u00a0×\u00a064" in text
+    assert text.count("px, latent") == 1  # SDXL's
+
+
+def drop(visit: Visit, *files: Path) -> None:
+    """Drop files on the first stage of the U, as the system hands them to the browser."""
+    session = visit.context.new_cdp_session(visit.tab)
+    box = visit.stage("stem").bounding_box()
+    data = {"items": [], "files": [str(f) for f in files], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send(
+            "Input.dispatchDragEvent",
+            {"type": kind, "x": box["x"] + 9, "y": box["y"] + 9, "data": data},
+        )
+
+
+def test_own_file_can_be_dropped(visit: Visit, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(TINY), "utf8")
+    visit.open()
+    drop(visit, file)
+    visit.wait_for("b=own")
+    assert visit.tab.locator(".ux-names span").last.text_content() == "mine"
+
+
+VAE = {"_class_name": "AutoencoderKL", "latent_channels": 4}
+SCHEDULER = {"_class_name": "PNDMScheduler", "beta_end": 0.012}
+DROPS = {
+    "several": (
+        {"a.json": "{}", "b.json": "{}"},
+        "2 files came at once ('a.json', 'b.json'); drop one, the config.json of a UNet.",
+    ),
+    "many": (dict.fromkeys("abcdef", "{}"), "6 files came at once ('a', 'b', …); drop one"),
+    "a folder": ({"unet": None}, "'unet' is a folder; open it, and drop the config.json"),
+    "large": (
+        {"unet.safetensors": " " * 1_000_001},
+        "'unet.safetensors' has more than a megabyte; choose the config.json of a UNet",
+    ),
+    "no JSON": ({"a.txt": "hello"}, "'a.txt': This is not valid JSON; copy the whole config.json"),
+    "empty": ({"a.json": ""}, "'a.json': There is no text yet; paste a UNet's config.json"),
+    "a list": ({"a.json": "[1]"}, "'a.json': This JSON is no object; a config.json begins with {."),
+    "a number": ({"a.json": "7"}, "'a.json': This JSON is no object"),
+    "a VAE": (
+        {"config.json": json.dumps(VAE)},
+        "'config.json': _class_name is 'AutoencoderKL'; only UNet2DConditionModel can be shown "
+        "here: take config.json from the folder unet of the pipeline.",
+    ),
+    "a VAE that does not say so": (
+        {"config.json": json.dumps({"latent_channels": 4})},
+        "'config.json': 'latent_channels' is no key of a UNet's configuration; remove it",
+    ),
+    "a scheduler": (
+        {"scheduler_config.json": json.dumps(SCHEDULER)},
+        "'scheduler_config.json': _class_name is 'PNDMScheduler'; only UNet2DConditionModel",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "words"), DROPS.values(), ids=DROPS)
+def test_a_bad_drop_is_told_in_a_sentence(
+    visit: Visit, tmp_path: Path, files: dict[str, str | None], words: str
+) -> None:
+    """It names the file and the remedy; the field is marked, and described by the sentence."""
+    for name, text in files.items():
+        if text is None:
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).write_text(text, "utf8")
+    visit.open("#a=sd-1.4&b=sd-2.1-v")
+    drop(visit, *(tmp_path / name for name in files))
+    fault = visit.tab.locator(".ux-fault:not(:empty)")
+    fault.wait_for()
+    assert fault.text_content().startswith(words)
+    field = visit.tab.locator(".ux-own textarea")
+    assert field.get_attribute("aria-invalid") == "true"
+    assert field.get_attribute("aria-describedby") == fault.get_attribute("id")
+    assert (visit.shows("a"), visit.shows("b")) == ("sd-1.4", "sd-2.1-v")
+    paste(visit, json.dumps(TINY))
+    visit.wait_for("b=own")
+    assert field.get_attribute("aria-invalid") is None
+    assert field.get_attribute("aria-describedby") is None
+    assert visit.tab.locator(".ux-fault").text_content() == ""
+
+
+def test_a_drop_without_a_file_is_told(visit: Visit) -> None:
+    visit.open()
+    visit.tab.evaluate(
+        """() => {
+          const event = new DragEvent("drop", { bubbles: true, cancelable: true });
+          const dataTransfer = { types: ["Files"], files: [], items: [] };
+          Object.defineProperty(event, "dataTransfer", { value: dataTransfer });
+          document.querySelector(".ux-u").dispatchEvent(event);
+        }"""
+    )
+    assert visit.tab.locator(".ux-fault").text_content().startswith("No file came; drop the config")
+
+
+def test_the_file_given_last_is_shown(visit: Visit) -> None:
+    """Also where one that came before is read more slowly."""
+    visit.open()
+    visit.tab.evaluate(
+        """text => {
+          const give = (name, wait) => {
+            const file = new File([text], name);
+            file.text = () => new Promise((done) => setTimeout(() => done(text), wait));
+            const field = document.querySelector(".ux-own input[type=file]");
+            Object.defineProperty(field, "files", { value: [file], configurable: true });
+            field.dispatchEvent(new Event("change"));
+          };
+          give("first.json", 400);
+          give("second.json", 0);
+        }""",
+        json.dumps(TINY),
+    )
+    visit.wait_for("b=own")
+    visit.tab.wait_for_timeout(600)
+    assert visit.tab.locator(".ux-names span").last.text_content() == "second"
+
+
 def test_own_file_is_read_in_the_page(visit: Visit, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(TINY), "utf8")
@@ -331,6 +621,21 @@ def test_from_disk_without_a_server(browser, address: str) -> None:
     assert visit.tab.locator("#ux-mid .ux-facts").count() == 1
     visit.context.close()
     assert visit.faults == []
+
+
+def test_from_disk_a_missing_file_is_told(browser, address: str) -> None:
+    visit = Visit(browser, (SITE / "book" / "explorer.html").as_uri())
+    visit.open("#a=sd-1.4&b=sdxl-base-1.0")
+    visit.tab.route("**/sd-2.1-v.js", lambda route: route.abort())
+    visit.choose("sd-2.1-v")
+    visit.tab.get_by_role("button", name="Try again").wait_for()
+    assert "can't be loaded: there is no file sd-2.1-v.js; try again later" in visit.notice()
+    assert visit.shows() == "sd-1.4"
+    visit.tab.unroute("**/sd-2.1-v.js")
+    visit.tab.get_by_role("button", name="Try again").click()
+    visit.wait_for("a=sd-2.1-v")
+    visit.context.close()
+    assert all("sd-2.1-v.js" in f or "ERR_FAILED" in f for f in visit.faults)
 
 
 def test_without_scripts_there_is_a_table(browser, address: str) -> None:
@@ -395,6 +700,7 @@ def test_opening_fits_in_a_frame(browser, address: str) -> None:
     least = sorted(sum(map(min, zip(*found, strict=True))) for found in costs.values())
     print(f"an opening takes {least[0]:.1f} to {least[-1]:.1f} ms")
     print(f"frames: median {gaps[len(gaps) // 2]:.1f} ms of {len(gaps)}")
+    assert visit.faults == []
     visit.context.close()
     if os.getloadavg()[0] > os.cpu_count():
         pytest.skip(f"this machine is too busy to tell: {least[-1]:.1f} ms")

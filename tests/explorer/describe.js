@@ -21,4 +21,4 @@ function answer({ config, text, latent, tokens, rows, from }) {
 }
 
 const asked = JSON.parse(readFileSync(0, "utf8"));
-process.stdout.write(JSON.stringify(asked.defaults ? configs.DEFAULTS : asked.map(answer)));
+process.stdout.write(JSON.stringify(asked.tables ? configs.TABLES : asked.map(answer)));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import build_book
 from check_site import check_site
 
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTER = (ROOT / "book/explorer.md").read_text("utf8")
 STATE = {"src": "one"}
 
 
@@ -69,3 +72,21 @@ def test_a_view_of_the_explorer_is_no_dead_link(tmp_path: Path) -> None:
     (tmp_path / "y.html").write_text(page("no explorer here"), "utf8")
     dead = [finding for finding in check_site(tmp_path) if "the link" in finding]
     assert dead == ["index.html: the link y.html#a=b leads to no place on its page"]
+
+
+def test_the_page_loads_every_script_and_what_uses_the_others_last() -> None:
+    loaded = re.findall(r"<script defer src=\"../_static/explorer/([\w.]+)\">", CHAPTER)
+    assert sorted(loaded) == sorted(p.name for p in (ROOT / "book/_static/explorer").glob("*.js"))
+    assert loaded[0] == "config.js"
+    assert loaded[-1] == "explorer.js"
+
+
+def test_the_chapter_means_something_in_a_notebook() -> None:
+    """Each raw block has a sentence for it, and a cell that shows its code draws two UNets."""
+    raw = re.findall(r"^`{3}\{raw\} html\n(.*)$", CHAPTER, re.M)
+    assert len(raw) == CHAPTER.count("{raw}") == 2
+    assert all(re.fullmatch(r"<!-- notebook: .+\.\*? -->", line) for line in raw)
+    cells = re.findall(r"^`{3}\{code-cell\} ipython3\n(.*?)^`{3}$", CHAPTER, re.M | re.S)
+    shown = [cell for cell in cells if "u_diagram" in cell]
+    assert len(shown) == 1
+    assert "tags" not in shown[0]

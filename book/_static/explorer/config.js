@@ -8,7 +8,7 @@
   class ConfigError extends Error {}
 
   const CLASS = "UNet2DConditionModel";
-  const MAX_TEXT = 1_000_000;
+  const MAX_FILE_BYTES = 1_000_000;
   const MAX_CHANNELS = 65_536;
   const MAX_LEVELS = 12;
   const MAX_LAYERS = 64;
@@ -77,7 +77,7 @@
     transformer_layers_per_block: 2,
     reverse_transformer_layers_per_block: 2,
   };
-  const TOO_DEEP = 3;
+  const TOO_DEEP = 1 + Math.max(...Object.values(NESTING));
   /** Largest sensible value; the smallest is 1. */
   const COUNTS = {
     sample_size: 16_384, in_channels: MAX_CHANNELS, out_channels: MAX_CHANNELS,
@@ -90,7 +90,7 @@
     projection_class_embeddings_input_dim: MAX_CHANNELS,
     addition_embed_type_num_heads: MAX_CHANNELS,
   };
-  const ZERO = ["transformer_layers_per_block", "reverse_transformer_layers_per_block"];
+  const ZERO_ALLOWED = ["transformer_layers_per_block", "reverse_transformer_layers_per_block"];
   const FLAGS = [
     "center_input_sample", "flip_sin_to_cos", "only_cross_attention", "dual_cross_attention",
     "use_linear_projection", "upcast_attention", "resnet_skip_time_act",
@@ -99,7 +99,7 @@
 
   /** A checked configuration from a file's text. */
   function parse(text) {
-    if (text.length > MAX_TEXT) {
+    if (text.length > MAX_FILE_BYTES) {
       fail("This is more than a megabyte of text; a UNet's config.json has about two kilobytes.");
     }
     if (!text.trim()) fail("There is no text yet; paste a UNet's config.json or choose the file.");
@@ -168,7 +168,7 @@
   }
 
   function checkCounts(key, value) {
-    const least = ZERO.includes(key) ? 0 : 1;
+    const least = ZERO_ALLOWED.includes(key) ? 0 : 1;
     const optional = DEFAULTS[key] === null
       || ["norm_num_groups", "attention_head_dim"].includes(key);
     for (const number of leaves(value)) {
@@ -243,5 +243,11 @@
     throw new ConfigError(sentence);
   }
 
-  UA.config = { parse, check, compact, perLevel, short, fail, ConfigError, DEFAULTS };
+  /** All that src/unet_atlas/config.py has too, under the same names; a test compares them. */
+  const TABLES = {
+    CLASS, MAX_FILE_BYTES, MAX_CHANNELS, MAX_LEVELS, MAX_LAYERS, MAX_BLOCKS, MAX_NUMBER, DEFAULTS,
+    WORDS, PER_LEVEL, NESTING, TOO_DEEP, COUNTS, ZERO_ALLOWED, FLAGS,
+  };
+
+  UA.config = { parse, check, compact, perLevel, short, fail, ConfigError, DEFAULTS, TABLES };
 })();

@@ -124,5 +124,5 @@
       + `<path d="M${w - 6} 3L${w - 1} 6L${w - 6} 9z" fill="currentColor"/>`;
   }
 
-  UA.draw = { stage, heightOf, skip, text, textWidth, num };
+  UA.draw = { stage, heightOf, skip, text, num };
 })();

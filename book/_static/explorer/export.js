@@ -3,7 +3,7 @@
   "use strict";
   const UA = (globalThis.UNetAtlas ??= { data: {} });
   const { draw, words } = UA;
-  const { amount, arrow, heads, size, whole, NAMES } = words;
+  const { amount, arrow, heads, size, NAMES } = words;
   const { differences, levelsOf, value } = UA.model;
 
   const COLUMN = 205;
@@ -76,8 +76,9 @@
 
   function heading(model, x, y, parts) {
     parts.push(draw.text(x, y, model.name, ' font-size="15" font-weight="700"'));
+    const picture = model.picture ? `${size(model.picture, true)} px, ` : "";
     const facts = [
-      `${size(model.picture, true)} px, latent ${size(model.latent, true)}`,
+      `${picture}latent ${size(model.latent, true)}`,
       `${amount(model.total.params, "params")} parameters`, amount(model.total.macs, "macs"),
     ];
     parts.push(draw.text(x, y + 17, facts.join(" · "), ' class="ux-faint"'));
@@ -171,5 +172,5 @@
     return `unet-atlas-${plain(view.a.name)}-${plain(view.b.name)}.${ending}`;
   }
 
-  UA.exports = { csv, svg, save, fileName, whole };
+  UA.exports = { csv, svg, save, fileName };
 })();

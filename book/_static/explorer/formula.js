@@ -715,5 +715,5 @@
     return values.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
   }
 
-  UA.formula = { describe, scaled, records, sizeAt, positions, stageOf, ownLatent };
+  UA.formula = { describe, scaled, records, sizeAt, positions, stageOf };
 })();

@@ -3,10 +3,13 @@
 (() => {
   "use strict";
   const UA = (globalThis.UNetAtlas ??= { data: {} });
+  const SCHEMA = 1;
+  const USUAL_FACTOR = 8; // pixels a latent cell of Stable Diffusion
   const { records, scaled, describe, positions, sizeAt, stageOf } = UA.formula;
 
-  /** A model of the catalogue from its exported document. */
+  /** A model of the catalogue from its exported document; a TypeError, if it is none. */
   function fromDocument(document) {
+    if (document?.schema !== SCHEMA) throw new TypeError(`no document of schema ${SCHEMA}`);
     return {
       ...document, measured: true,
       stages: records(document.stages), blocks: records(document.blocks),
@@ -14,18 +17,23 @@
     };
   }
 
-  /** The reader's own UNet from a checked configuration. */
+  /** The reader's own UNet from a checked configuration, which says nothing of the VAE's factor. */
   function fromConfig(config, name) {
-    return { id: UA.state.OWN, name, family: "own", factor: 8, measured: false, ...describe(config) };
+    return {
+      id: UA.state.OWN, name, family: "own", factor: null, measured: false, ...describe(config),
+    };
   }
 
   /**
-   * A model at a picture size: measured rows scaled, others computed anew.
+   * A model at a picture size: measured rows scaled, others computed anew. Where the VAE's factor is
+   * not known, the size of the picture is none either, and a size that is asked for is taken at the
+   * usual factor.
    * @param {number|null} pixels side of the picture, or null for the model's own size
    */
   function sized(model, pixels) {
-    const latent = pixels === null ? model.latent : [pixels / model.factor, pixels / model.factor];
-    const same = latent.every((side, i) => side === model.latent[i]);
+    const side = pixels / (model.factor ?? USUAL_FACTOR);
+    const latent = pixels === null ? model.latent : [side, side];
+    const same = latent.every((n, i) => n === model.latent[i]);
     let { rows } = model;
     if (!same) {
       rows = model.measured
@@ -35,7 +43,7 @@
     const total = sum(rows);
     return {
       ...model, latent, rows, total,
-      picture: latent.map((side) => side * model.factor),
+      picture: model.factor === null ? null : latent.map((n) => n * model.factor),
       places: places(model, rows, latent, total),
       longest: Math.max(0, ...model.stages.map((s) => tokensOf(s, latent) ?? 0)),
       transformers: model.blocks.reduce((n, b) => n + b.transformer_blocks, 0),
@@ -44,14 +52,13 @@
 
   /** Stages by the place that they take in the U: `stem`, `down-0`, …, `mid`, …, `up-0`, `head`. */
   function places(model, rows, latent, total) {
-    const level = Object.fromEntries(model.stages.map((s) => [s.key, s.level]));
     const byStage = Map.groupBy(rows, (row) => stageOf(row.path));
     const found = new Map();
     for (const stage of model.stages) {
       const own = byStage.get(stage.key) ?? [];
       found.set(placeOf(stage), {
         stage, rows: own, sum: sum(own), tokens: tokensOf(stage, latent),
-        size: stage.level === null ? null : sizeAt(latent, level[stage.key]),
+        size: stage.level === null ? null : sizeAt(latent, stage.level),
         path: stage.level === null ? null : modulePath(stage.key),
         blocks: blocksOf(model, stage, own, latent), total,
       });
@@ -152,5 +159,5 @@
     return quantity === "tokens" ? thing.tokens : thing.sum[quantity];
   }
 
-  UA.model = { fromDocument, fromConfig, sized, levelsOf, differences, value, sum };
+  UA.model = { USUAL_FACTOR, fromDocument, fromConfig, sized, levelsOf, differences, value, sum };
 })();

@@ -4,7 +4,7 @@
   const UA = (globalThis.UNetAtlas ??= { data: {} });
 
   const OWN = "own"; // the id of the reader's UNet
-  const START = { a: "sd-1.5", b: "sdxl-base-1.0", r: null, q: "params", open: [], own: null };
+  const START = { a: "sd-1.5", b: "sdxl-base-1.0", r: null, q: "params", open: [] };
   const SIZES = [256, 512, 640, 768, 896, 1024, 1280, 1536, 2048];
   const QUANTITIES = ["params", "macs", "bytes", "tokens"];
   const PLACE = /^(stem|head|mid|(down|up)-\d{1,2})(\/[\w.]{1,60})?$/;
@@ -16,22 +16,24 @@
    * The state that a link names, and one sentence for each part of it that can't be shown.
    * @param {string} hash      location.hash
    * @param {string[]} known   ids of the models
-   * @returns {{state: object, faults: string[]}}
+   * @param {boolean} kept     whether the page has a UNet of the reader's own already
+   * @returns {{state: object, own: object|null, faults: string[]}} `own`: the link's configuration
    */
-  function read(hash, known) {
+  function read(hash, known, kept = false) {
     const state = structuredClone(START);
     const faults = [];
-    if (!hash.includes("=")) return { state, faults };
+    if (!hash.includes("=")) return { state, own: null, faults };
     const given = new URLSearchParams(hash.replace(/^#/, ""));
     const told = (value) => `“${value.length > 40 ? `${value.slice(0, 39)}…` : value}”`;
     for (const key of new Set(given.keys())) {
       if (!KEYS.includes(key)) faults.push(`The link's part ${told(key)} means nothing here.`);
     }
-    state.own = readOwn(given.get("own"), faults);
+    const own = readOwn(given.get("own"), faults);
+    const hasOwn = own !== null || (kept && !given.get("own"));
     for (const key of ["a", "b"]) {
       const id = given.get(key);
       if (id === null) continue;
-      if (known.includes(id) || (id === OWN && state.own)) state[key] = id;
+      if (known.includes(id) || (id === OWN && hasOwn)) state[key] = id;
       else if (id === OWN) {
         faults.push("The link names a UNet of somebody's own but does not carry it; "
           + `paste its config.json below. Until then you see ${START[key]}.`);
@@ -41,7 +43,7 @@
     }
     const size = given.get("r");
     if (SIZES.map(String).includes(size)) state.r = Number(size);
-    else if (size !== null && size !== OWN) {
+    else if (size !== null) {
       faults.push(`The link asks for ${told(size)} pixels; each model is shown at its own size.`);
     }
     const quantity = given.get("q");
@@ -55,7 +57,7 @@
       faults.push("The link opens a part that no UNet has; it stays shut.");
     }
     state.open = [...new Set(fine)];
-    return { state, faults };
+    return { state, own, faults };
   }
 
   function readOwn(packed, faults) {
@@ -71,13 +73,16 @@
     }
   }
 
-  /** The link's end for a state; parts that are as at the start are left out, a and b never. */
+  /** The link's end for a state, whose `own` is the model made from the reader's configuration; parts
+      that are as at the start are left out, a and b never. */
   function write(state) {
     const parts = [`a=${state.a}`, `b=${state.b}`];
     if (state.r !== START.r) parts.push(`r=${state.r}`);
     if (state.q !== START.q) parts.push(`q=${state.q}`);
     if (state.open.length) parts.push(`open=${state.open.join(",")}`);
-    if (state.own && [state.a, state.b].includes(OWN)) parts.push(`own=${pack(state.own)}`);
+    if ([state.a, state.b].includes(OWN)) {
+      parts.push(`own=${pack(UA.config.compact(state.own.config))}`);
+    }
     return `#${parts.join("&")}`;
   }
 

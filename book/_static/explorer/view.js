@@ -4,9 +4,10 @@
   const UA = (globalThis.UNetAtlas ??= { data: {} });
   const { draw, words } = UA;
   const { differences, levelsOf, value } = UA.model;
-  const { NAMES, NONE, amount, arrow, depths, heads, ratio, share, size, through, whole } = words;
+  const { NAMES, NONE, amount, arrow, depths, heads, ratio, size, through, whole } = words;
 
   const SIDES = ["a", "b"];
+  const UNKNOWN = "not known";
   const COUNTED = ["params", "macs", "bytes", "tokens"];
 
   /** An element with attributes (false and null are left out; on… are listeners) and children. */
@@ -130,7 +131,7 @@
   /** The panel of a place: its facts, and its blocks with what is in them. */
   function panel(view, key, openBlocks, toggle) {
     const places = SIDES.map((side) => view[side].places.get(key));
-    const title = placeName(key, view);
+    const title = placeName(key);
     return [
       h("div", { class: "ux-head" }, h("h3", {}, title),
         h("button", {
@@ -200,7 +201,7 @@
   /** Blocks of both models paired by name; each opens to its operations in place. */
   function blockTable(view, key, places, openBlocks, toggle) {
     const named = places.map((p) => new Map((p?.blocks ?? []).map((b) => [b.name, b])));
-    const order = merged([...named[0].keys()], [...named[1].keys()]);
+    const order = mergedBlocks([...named[0].keys()], [...named[1].keys()]);
     const body = h("tbody");
     const top = Math.max(...places.flatMap((p) => p?.blocks ?? [])
       .map((b) => value(b, view.state.q) ?? 0));
@@ -216,14 +217,9 @@
       header(view, "block"), body));
   }
 
-  /** Two lists of names as one, each in its order. */
-  function merged(first, second) {
-    const result = [...first];
-    second.forEach((name, i) => {
-      if (result.includes(name)) return;
-      const before = second.slice(0, i).reverse().find((n) => result.includes(n));
-      result.splice(before === undefined ? 0 : result.indexOf(before) + 1, 0, name);
-    });
+  /** The blocks of two stages as one list; what joins and resamples comes last. */
+  function mergedBlocks(first, second) {
+    const result = merged(first, second);
     const last = (n) => /samplers|between/.test(n);
     return [...result.filter((n) => !last(n)), ...result.filter(last)];
   }
@@ -283,7 +279,7 @@
     const key = (row, i) => short(row, i).replace(/\.0–\d+\./, ".0.").replace(/\.0–\d+$/, ".0");
     const named = pair.map((block, i) => new Map(
       (block?.rows ?? []).map((row) => [key(row, i), { row, name: short(row, i) }])));
-    const order = mergedOperations([...named[0].keys()], [...named[1].keys()]);
+    const order = merged([...named[0].keys()], [...named[1].keys()]);
     const quantity = view.state.q === "tokens" ? "params" : view.state.q;
     const top = Math.max(...pair.flatMap((block) => block?.rows ?? [])
       .map((row) => row.times * (row[quantity] ?? 0)));
@@ -309,7 +305,8 @@
           modules.map((m) => h("td", {}, m))), rows))));
   }
 
-  function mergedOperations(first, second) {
+  /** Two lists of names as one, each in its order. */
+  function merged(first, second) {
     const result = [...first];
     second.forEach((name, i) => {
       if (result.includes(name)) return;
@@ -341,7 +338,7 @@
     const models = SIDES.map((side) => view[side]);
     const counted = (q) => (m) => (q === "tokens" ? m.longest : m.total[q]);
     const rows = [
-      ["picture", (m) => `${size(m.picture, true)} px`],
+      ["picture", (m) => (m.picture ? `${size(m.picture, true)} px` : UNKNOWN)],
       ["latent", (m) => size(m.latent, true)],
       ["levels", (m) => String(new Set(m.stages.map((s) => s.level).filter((n) => n !== null)).size)],
       ["blocks", (m) => String(m.transformers)],
@@ -351,7 +348,8 @@
     ].map(([name, read, q]) => {
       const cells = models.map(read);
       const exact = q ? models.map(counted(q)) : [null, null];
-      const differs = cells[0] !== cells[1] || exact[0] !== exact[1];
+      const differs = !cells.includes(UNKNOWN)
+        && (cells[0] !== cells[1] || exact[0] !== exact[1]);
       return {
         name: (differs ? "≠ " : "") + name, differs, times: q && differs ? ratio(...exact) : "",
         cells: cells.map((c, i) => h("td", { title: q ? whole(exact[i]) : null }, c)),
@@ -393,5 +391,5 @@
     return { count: keys.length, table };
   }
 
-  UA.view = { h, u, panel, operations, panelId, totals, configTable, most, placeName, inset, share };
+  UA.view = { h, u, panel, operations, panelId, totals, configTable, most, placeName, inset };
 })();

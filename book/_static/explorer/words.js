@@ -9,7 +9,7 @@
     params: "parameters", macs: "MACs", bytes: "activation bytes", tokens: "attention tokens",
   };
 
-  const FORMATS = [0, 1, 2].map((digits) => new Intl.NumberFormat("en-US",
+  const FORMATS = [0, 1, 2, 3].map((digits) => new Intl.NumberFormat("en-US",
     { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 
   /** `859,520,964`. */
@@ -49,12 +49,13 @@
     return `${percent < 9.95 ? percent.toFixed(1) : Math.round(percent)}${NBSP}%`;
   }
 
-  /** `× 2.99`; nothing where there is nothing to divide by. */
+  /** `× 2.99`, `× 24,690`; nothing where there is nothing to divide by. */
   function ratio(first, second) {
     if (!first || second === null || second === undefined) return NONE;
     const times = second / first;
-    const digits = times >= 100 ? 0 : times >= 10 ? 1 : times >= 0.1 ? 2 : 3;
-    return `×${NBSP}${times.toFixed(digits)}`;
+    const digits = times >= 100 || !times ? 0 : times >= 10 ? 1 : times >= 0.1 ? 2 : 3;
+    if (times && times < 0.0005) return `×${NBSP}<${NBSP}0.001`;
+    return `×${NBSP}${fixed(times, digits)}`;
   }
 
   /** `64²`, or `96 × 64` where height and width differ. */
