@@ -25,6 +25,7 @@ from make_notebooks import write_executed
 from run_chapters import (
     ANSI,
     QUIET,
+    book_root,
     changes,
     digest_files,
     drop_stale_cache,
@@ -34,6 +35,7 @@ from run_chapters import (
     source_files,
     write_json,
 )
+from unet_atlas.errors import AtlasError
 
 WARNING = re.compile(r"\b(?:WARNING|ERROR|CRITICAL|SEVERE)\b")
 SCRIPTS = (
@@ -58,7 +60,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("--force", action="store_true", help="write the site even if unchanged")
     options = parser.parse_args()
-    return build(options.root.resolve(), options.workers, options.force)
+    try:
+        return build(book_root(options.root), options.workers, options.force)
+    except AtlasError as error:
+        print(f"build_book: {error}", file=sys.stderr)
+        return 2
 
 
 def build(root: Path, workers: int = 2, force: bool = False) -> int:
@@ -135,6 +141,18 @@ def book_files(root: Path) -> list[Path]:
 def site_digest(root: Path) -> str:
     """A digest of the finished site, so that a damaged one is not taken for finished."""
     return digest_files(root, source_files(root / "_build" / "html"))
+
+
+@contextmanager
+def addition(root: Path) -> Iterator[None]:
+    """What the block adds to a finished site belongs to it, for the next build as well; a site
+    that was not finished when the block began stays so."""
+    stamp = root / "_build" / "stamp.json"
+    last = read_json(stamp)
+    finished = bool(last) and last.get("site") == site_digest(root)
+    yield
+    if finished:
+        write_json(stamp, last | {"site": site_digest(root)})
 
 
 def is_current(root: Path, stamp: Path, inputs: dict[str, str]) -> bool:

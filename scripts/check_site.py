@@ -28,6 +28,8 @@ FILE_NAME_ALT = re.compile(r"(?:^|/)[0-9a-f]{16,}|_images/|\.(?:png|svg|jpe?g|gi
 LEFTOVER = re.compile(r"\[\^[^\]\s]*\]?|```|:::|\{[a-z][\w:-]*\}`|\{glue:|\{(?:ref|term|cite)\}")
 NAMELESS = "without a title"  # as finish_site names a table under no heading
 EXPLORER = "ua-explorer"
+CHAPTERS = "book/"
+PICTURE = "svg[role=img], img, canvas"
 MAX_SITE = 25_000_000  # bytes
 MAX_NOTEBOOK = 1_000_000  # bytes; GitHub and Colab open it without complaint
 NOT_PROSE = "script, style, pre, code, math, annotation, .katex, svg, textarea"
@@ -51,6 +53,20 @@ class Page:
     def anchors(self) -> set[str]:
         """Everything that a link into this page may name."""
         return {*self.ids, *(tag["name"] for tag in self.soup.find_all("a", attrs={"name": True}))}
+
+    @cached_property
+    def classes(self) -> dict[str, list[Tag]]:
+        """The elements of each class, in order."""
+        found: dict[str, list[Tag]] = {}
+        for tag in self.soup.find_all(class_=True):
+            for name in tag["class"]:
+                found.setdefault(name, []).append(tag)
+        return found
+
+    @cached_property
+    def loaded(self) -> list[str]:
+        """The URLs that a browser fetches by itself to show the page."""
+        return list(loaded(self.soup))
 
 
 def check_site(site: Path) -> list[str]:
@@ -78,20 +94,20 @@ def is_local(url: str) -> bool:
     return not parts.netloc and not parts.scheme
 
 
-def loaded(page: Page) -> Iterator[str]:
-    """The URLs that a browser fetches by itself to show the page."""
-    for tag in page.soup.find_all(LOADING_TAGS):
+def loaded(soup: BeautifulSoup) -> Iterator[str]:
+    """The URLs that a browser fetches by itself to show a page."""
+    for tag in soup.find_all(LOADING_TAGS):
         yield from (tag[key] for key in ("src", "poster") if tag.get(key))
         for part in (tag.get("srcset") or "").split(","):
             yield from part.split()[:1]
-    for link in page.soup.find_all("link", href=True):
+    for link in soup.find_all("link", href=True):
         if LOADING_RELS & set(link.get("rel", [])):
             yield link["href"]
-    yield from (tag["data"] for tag in page.soup.find_all("object", data=True))
-    for tag in page.soup.find_all(["use", "image"]):
+    yield from (tag["data"] for tag in soup.find_all("object", data=True))
+    for tag in soup.find_all(["use", "image"]):
         yield from (tag[key] for key in ("href", "xlink:href") if tag.get(key))
-    styles = [tag.get_text() for tag in page.soup.find_all("style")]
-    styles += [tag["style"] for tag in page.soup.find_all(style=True)]
+    styles = [tag.get_text() for tag in soup.find_all("style")]
+    styles += [tag["style"] for tag in soup.find_all(style=True)]
     yield from (url for style in styles for url in css_urls(style))
 
 
@@ -105,7 +121,7 @@ Pages = dict[Path, Page]
 
 def foreign(page: Page, site: Path, pages: Pages) -> Iterator[str]:
     """What the page would load from another host."""
-    for url in loaded(page):
+    for url in page.loaded:
         if is_foreign(url):
             yield f"loads {url} from another host; keep a copy in book/_static or drop it"
     for script in page.soup.find_all("script"):
@@ -127,16 +143,31 @@ def target(base: Path, site: Path, url: str) -> Path:
 
 def loads(page: Page, site: Path, pages: Pages) -> Iterator[str]:
     """Files that the page loads and that are not there."""
-    for url in loaded(page):
+    for url in page.loaded:
         if is_local(url) and not url.startswith("#") and not target(page.path, site, url).is_file():
             yield f"the file {url} is missing"
+
+
+def astray(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """URLs that are right on this machine only, or where the site lies at a host's root."""
+    followed = [link["href"] for link in page.soup.find_all(["a", "area"], href=True)]
+    for url in [*followed, *page.loaded]:
+        if urlsplit(url.strip()).scheme == "file" or (is_local(url) and url.startswith("/")):
+            yield f"the link {url} is absolute; write it from the page's own place"
+        elif is_local(url) and leaves(page, site, url):
+            yield f"the link {url} leaves the site"
+
+
+def leaves(page: Page, site: Path, url: str) -> bool:
+    """Whether a local URL leads out of the folder of the site."""
+    return not target(page.path, site, url).resolve().is_relative_to(site.resolve())
 
 
 def links(page: Page, site: Path, pages: Pages) -> Iterator[str]:
     """Links into the site that lead nowhere."""
     for link in page.soup.find_all(["a", "area"], href=True):
         url = link["href"]
-        if not is_local(url):
+        if not is_local(url) or leaves(page, site, url):
             continue
         file, anchor = target(page.path, site, url), unquote(urlsplit(url).fragment)
         if not file.is_file():
@@ -166,6 +197,29 @@ def pictures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
         named = drawing.get("aria-label") or drawing.get("aria-labelledby")
         if not named and not (title and title.get_text(strip=True)):
             yield "a drawing (svg role=img) has neither aria-label nor title"
+
+
+def figures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """Figures that no text can refer to: without a name, a number or words in the caption; and
+    pictures of a run outside every figure."""
+    for place, figure in enumerate(page.soup.find_all("figure"), start=1):
+        name = figure.get("id") or f"figure {place}"
+        number = figure.select_one("figcaption .caption-number")
+        words = figure.select_one("figcaption .caption-text")
+        if not figure.get("id"):
+            yield f"{name} has no name that a text could refer to; {HOW_TO_CAPTION}"
+        if number is None or words is None or not words.get_text(strip=True):
+            yield f"{name} has no numbered caption; {HOW_TO_CAPTION}"
+        if not figure.select("svg[role=img], img, table, pre"):
+            yield f"{name} shows nothing that has words"
+    outputs = page.classes.get("cell_output", [])
+    for picture in [picture for output in outputs for picture in output.select(PICTURE)]:
+        if not picture.find_parent(["figure", "svg", "table"]):
+            words = picture.get("alt") or picture.get("aria-label") or ""
+            yield f"the picture '{words[:40]}' stands in no figure; {HOW_TO_CAPTION}"
+
+
+HOW_TO_CAPTION = 'set `mystnb: {figure: {name: fig-x, caption: "..."}}` in its cell'
 
 
 def is_decoration(image: Tag) -> bool:
@@ -209,6 +263,42 @@ def descriptions(page: Page, site: Path, pages: Pages) -> Iterator[str]:
         yield f"the page has no description; {HOW_TO_DESCRIBE}"
 
 
+# What each chapter offers, and the class of what shows that it does.
+FURNITURE = {
+    "box to cite it": "ua-cite",
+    "link to edit it": "btn-source-edit-button",
+    "link to report a fault": "btn-source-issues-button",
+    "download": "dropdown-download-buttons",
+}
+LANE = "[class*=ua-lane-]"
+TIME_TO_READ = re.compile(r"\b[1-9]\d* min to read\b")
+TIME_TO_RUN = re.compile(r"\bRun in \d+ s\b.*\bLast run on \d{4}-\d\d-\d\d\b")
+
+
+def furniture(page: Page, site: Path, pages: Pages) -> Iterator[str]:
+    """What a chapter owes its reader beside its text, and lacks."""
+    if not page.name.startswith(CHAPTERS):
+        return
+    there = page.classes
+    missing = [what for what, mark in FURNITURE.items() if mark not in there]
+    badges = next(iter(there.get("ua-badges", [])), None)  # those under the title come first
+    missing += ["badge of its lane"] * (badges is None or not badges.select(LANE))
+    yield from (f"the page has no {what}" for what in missing)
+    words = badges.get_text(" ", strip=True) if badges else ""
+    if not TIME_TO_READ.search(words):
+        yield "the page does not say how long it reads"
+    if "cell" in there and not TIME_TO_RUN.search(words):
+        yield "the page has cells, and does not say how long and when they ran"
+    contents = [a["href"] for nav in there.get("bd-links", []) for a in nav.select("li > a[href]")]
+    if "#" not in contents:
+        yield "the page does not stand in the contents"
+        return
+    if contents[0] != "#" and "left-prev" not in there:
+        yield "the page has no link to the previous one"
+    if contents[-1] != "#" and "right-next" not in there:
+        yield "the page has no link to the next one"
+
+
 HOW_TO_DESCRIBE = "write `myst: {html_meta: {description: ...}}` in its front matter"
 
 
@@ -245,8 +335,8 @@ def paths(page: Page, site: Path, pages: Pages) -> Iterator[str]:
 
 
 CHECKS = (
-    *(foreign, loads, links, pictures, tables, headings, descriptions),
-    *(ids, leftovers, formulas, paths),
+    *(foreign, loads, astray, links, pictures, figures, tables, headings),
+    *(descriptions, furniture, ids, leftovers, formulas, paths),
 )
 
 

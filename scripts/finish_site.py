@@ -13,6 +13,8 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup, NavigableString, Tag
 
+from unet_atlas.files import write_text
+
 # Scripts that the pages do not need: the icons also come as a web font with the style sheets,
 # and nothing here runs code in the browser.
 NEEDLESS_SCRIPTS = re.compile(
@@ -34,6 +36,7 @@ THEME = """
     })();
   """
 BIG = "tables.js"
+ICON = "_static/favicon.svg"  # as seen from index.html
 DESCRIBED = {  # pages that have no source, by the beginning of their title
     "Search": "Search all pages of UNet Atlas, an executable book on Stable Diffusion's UNets.",
     "Index": "All terms of UNet Atlas, from A to Z, each with the place that defines it.",
@@ -49,14 +52,7 @@ def finish_site(site: Path) -> None:
         before = path.read_text("utf8")
         after = finish_page(before, tips)
         if after != before:
-            write(path, after)
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step."""
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(text, "utf8")
-    draft.replace(path)
+            write_text(path, after)
 
 
 def drop_files(site: Path) -> None:
@@ -68,7 +64,7 @@ def drop_files(site: Path) -> None:
         before = path.read_text("utf8")
         after = SOURCE_MAP.sub("\n", before)
         if after != before:
-            write(path, after)
+            write_text(path, after)
 
 
 def finish_page(html: str, tips: dict[str, str]) -> str:
@@ -150,6 +146,14 @@ def mend_head(page: BeautifulSoup) -> None:
     if words and page.head and not page.select("meta[name=description]"):
         tag = page.new_tag("meta", attrs={"content": words, "name": "description"})
         page.title.insert_after(tag)
+
+
+def add_icon(page: BeautifulSoup) -> None:
+    """The page that only sends its reader on names the icon too: else a browser asks for another,
+    which is not there."""
+    sends = page.find("meta", attrs={"http-equiv": re.compile("refresh", re.I)})
+    if sends is not None and not page.select("link[rel~=icon]"):
+        sends.insert_after(page.new_tag("link", attrs={"href": ICON, "rel": "icon"}))
 
 
 def mend_theme(page: BeautifulSoup) -> None:
@@ -278,6 +282,7 @@ def mend_width(page: BeautifulSoup) -> None:
 REPAIRS: tuple[Callable[[BeautifulSoup], None], ...] = (
     drop_scripts,
     mend_head,
+    add_icon,
     mend_theme,
     mend_focus,
     mend_lists,

@@ -26,8 +26,8 @@ from bs4 import BeautifulSoup
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
-from finish_site import write
 from purge_css import drop_unused_faces, drop_unused_variables, purge, used_names
+from unet_atlas.files import write_text
 
 SHEET, SCRIPT = "_static/site.css", "_static/site.js"
 SEARCH = ("searchtools.js", "language_data.js", "searchindex.js")
@@ -82,7 +82,7 @@ def lighten_site(site: Path) -> None:
         pages[path] = f"{head}{pages[path].partition('</head>')[2]}"
     for path, text in pages.items():
         if text != before[path]:
-            write(path, text)
+            write_text(path, text)
     drop_unused_files(site)
 
 
@@ -130,7 +130,7 @@ def merge_sheets(site: Path, pages: dict[Path, str], heads: dict[Path, str]) -> 
     if not sources:
         return
     sheet = short_sheet(sources, site, pages)
-    (site / SHEET).write_text(sheet, "utf8")
+    write_text(site / SHEET, sheet)
     mark = hashlib.sha256(sheet.encode()).hexdigest()[:8]
     for path, each in links.items():
         first = True
@@ -293,7 +293,7 @@ def merge_scripts(site: Path, pages: dict[Path, str], heads: dict[Path, str]) ->
     )
     bundle = bundle.replace(MEASURED, FOLDED).replace(SIDEBAR, SIDEBAR_IF_ANY)
     bundle = f"{bundle}{UNFOLDING}\n{CHOOSING}\n"
-    (site / SCRIPT).write_text(bundle, "utf8")
+    write_text(site / SCRIPT, bundle)
     mark = hashlib.sha256(bundle.encode()).hexdigest()[:8]
     for path, each in found.items():
         address = f"{climb(path, site)}{SCRIPT}?v={mark}"

@@ -22,8 +22,10 @@ from jupyter_cache import get_cache
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from plain_markdown import Names, SyntaxUnknown, inline, plain, works
-from run_chapters import Chapter, ChapterError, read_chapter, read_yaml, toc_paths
+from plain_markdown import WORDLESS, Names, SyntaxUnknown, inline, plain, wordless, works
+from run_chapters import Chapter, ChapterError, book_root, read_chapter, read_yaml, toc_paths
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import write_text
 
 GLUE = "application/papermill.record/"
 KEPT_TAGS = {"raises-exception"}
@@ -65,9 +67,12 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=here, help="the folder of _config.yml")
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of step")
     options = parser.parse_args()
-    root = options.root.resolve()
     try:
+        root = book_root(options.root)
         wanted = unexecuted(root)
+    except AtlasError as error:
+        print(f"make_notebooks: {error}", file=sys.stderr)
+        return 2
     except (ChapterError, SyntaxUnknown) as error:
         print(error, file=sys.stderr)
         return 1
@@ -84,13 +89,11 @@ def main() -> int:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text in one step, unless it is there already."""
+    """Write a text, unless it is there already."""
     if path.is_file() and path.read_text("utf8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(text, "utf8")
-    draft.replace(path)
+    write_text(path, text)
 
 
 def out_of_step(root: Path, wanted: dict[str, str]) -> list[str]:
@@ -175,6 +178,8 @@ def notebook(root: Path, chapter: Chapter, names: Names, note: str = "") -> Note
     """A chapter as a notebook for readers; it holds the outputs that the chapter's cells hold."""
     folder = Path(chapter.name).parent.as_posix()
     names = replace(names, folder=folder, figures=figure_names(chapter.notebook))
+    if lines := wordless(chapter.path.read_text("utf8")):
+        raise SyntaxUnknown(f"{chapter.name}, line {lines[0]}: {WORDLESS}")
     try:
         body = [new for cell in chapter.notebook.cells for new in reader_cells(cell, names)]
     except SyntaxUnknown as error:

@@ -23,6 +23,12 @@ OPENING = re.compile(r"(:{3,}|`{3,})\{([a-z][a-z-]*)\}[ \t]*(.*)")
 CODE = re.compile(r"\s*(`{3,}|~{3,})")
 OPTION = re.compile(r":[\w-]+:(\s|$)")
 TO_THIS_PAGE = re.compile(r"\[([^\]]+)\]\(#[^)]*\)")
+RAW = re.compile(r"(?::{3,}|`{3,})\{raw\}")
+SAID = re.compile(r"\s*<!-- notebook:(.*?)-->", re.S)
+WORDLESS = (
+    "a {raw} block begins with what a notebook says instead: <!-- notebook: a sentence -->, "
+    "or <!-- notebook: --> where nothing is lost"
+)
 TARGET = re.compile(r"\([\w-]+\)=\s*")
 
 
@@ -92,7 +98,7 @@ def directive(name: str, title: str, body: list[str], names: Names) -> str:
         kind = option.partition(":class:")[2].strip() or kind
     text = plain("\n".join(body), names)
     if name == "raw":
-        return ""
+        return instead("\n".join(body), names)
     if name == "lane":
         return f"\n*Lane of what follows: {title}.*\n"
     if name == "dropdown":
@@ -104,6 +110,26 @@ def directive(name: str, title: str, body: list[str], names: Names) -> str:
         title = title or name.capitalize()
         return "\n" + quote(f"**{title}**\n\n{text}") + "\n"
     raise SyntaxUnknown(f"the directive {{{name}}} has no translation in scripts/plain_markdown.py")
+
+
+def instead(markup: str, names: Names) -> str:
+    """What stands in a notebook for a block of raw markup: the sentence that it begins with.
+
+    Raises:
+        SyntaxUnknown: it begins with none.
+    """
+    said = SAID.match(markup)
+    if said is None:
+        raise SyntaxUnknown(WORDLESS)
+    words = inline(" ".join(said[1].split()), names)
+    return f"\n{words}\n" if words else ""
+
+
+def wordless(text: str) -> list[int]:
+    """The numbers of the lines where a chapter opens a raw block without words for notebooks."""
+    lines = text.splitlines()
+    opened = [number for number, line in enumerate(lines, start=1) if RAW.match(line)]
+    return [number for number in opened if not SAID.match("\n".join(lines[number:]))]
 
 
 def quote(text: str) -> str:

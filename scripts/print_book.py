@@ -1,33 +1,32 @@
 """Print the finished book as one PDF: `make pdf`, or this script after `make book`.
 
 Chromium prints each page with the book's own print style; the pages are joined in reading order,
-with an outline, and links between them lead to their places in the PDF. It is written into the
-site, whose start page then offers it.
+with an outline. Links between them lead to their places in the PDF; those to pages that are not
+printed become plain words. It is written into the site, whose start page then offers it.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import http.server
-import shutil
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup
-from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, NameObject
+from pypdf import PageObject, PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+from browse import FLAGS, chromium, served
+from build_book import addition
 from unet_atlas.errors import AtlasError
 from unet_atlas.files import replacing, write_text
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu")
 PAPER = {
     "format": "A4",
     "scale": 0.8,
@@ -41,6 +40,9 @@ PAPER = {
 NAME = "unet-atlas.pdf"
 SLOT = '<span class="ua-pdf"></span>'  # where the start page offers the PDF, once there is one
 OFFER = f'<span class="ua-pdf">, or take <a href="../{NAME}">one PDF</a> along</span>'
+MAX_PDF = 15_000_000  # bytes
+OUTSIDE = ("http", "https", "mailto")  # what a link in the PDF may lead to beside its own pages
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 UNPRINTED = ("explorer",)  # works only with a script
 
 
@@ -51,8 +53,9 @@ def main() -> int:
     site = parser.parse_args().site.resolve()
     try:
         pages = reading_order(site)
-        count = print_book(site, pages, site / NAME)
-        offer(site)
+        with addition(site.parent.parent):
+            count = print_book(site, pages, site / NAME)
+            offer(site)
     except AtlasError as error:
         print(f"print_book: {error}", file=sys.stderr)
         return 2
@@ -88,77 +91,90 @@ def offer(site: Path) -> None:
     write_text(start, start.read_text("utf8").replace(SLOT, OFFER))
 
 
-@contextmanager
-def served(site: Path) -> Iterator[str]:
-    """The address of the site on a free port of this machine."""
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A static server that says nothing."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Write no line for a request."""
-
-
-def print_book(site: Path, pages: list[str], output: Path) -> int:
-    """Print the pages into one file; returns its number of pages.
+def print_book(site: Path, pages: list[str], output: Path, limit: int = MAX_PDF) -> int:
+    """Print the pages into one file of at most `limit` bytes; returns its number of pages.
 
     Raises:
-        AtlasError: there is no Chromium, or the file can't be written.
+        AtlasError: there is no Chromium, or the file is too large or can't be written.
     """
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    program = chromium()
     if program is None:
         raise AtlasError("Chromium is not installed; install it (apt-get install chromium).")
     with served(site) as address:
-        printed = dict(print_pages(program, address, pages))
-    book = joined(printed, address)
+        book = joined(dict(print_pages(program, address, pages)), address)
     with replacing(output) as temporary:
         book.write(temporary)
+        size = temporary.stat().st_size
+        if size > limit:
+            told = f"{size / 1e6:.1f} MB, more than {limit / 1e6:.1f}"
+            raise AtlasError(f"the PDF has {told}; show smaller pictures in the book.")
     return len(book.pages)
 
 
 def print_pages(program: str, address: str, pages: list[str]) -> Iterator[tuple[str, bytes]]:
-    """Each page with its PDF, in the light theme."""
+    """Each page with its PDF, printed by a browser that is started for it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, args=list(FLAGS))
-        tab = browser.new_context(color_scheme="light").new_page()
-        for page in pages:
-            tab.goto(f"{address}/{page}", wait_until="load")
-            yield page, tab.pdf(**PAPER)
+        browser = play.chromium.launch(executable_path=program, args=FLAGS)
+        yield from printed_by(browser, address, pages)
         browser.close()
 
 
+def printed_by(browser: Browser, address: str, pages: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Each page with its PDF, in the light theme."""
+    context = browser.new_context(color_scheme="light")
+    tab = context.new_page()
+    for page in pages:
+        tab.goto(f"{address}/{page}", wait_until="load")
+        yield page, tab.pdf(**PAPER)
+    context.close()
+
+
 def joined(printed: dict[str, bytes], address: str) -> PdfWriter:
-    """One PDF of all pages, with an outline; links between pages lead to their first leaf."""
-    book, first = PdfWriter(), {}
+    """One PDF of all pages, with an outline; links between pages lead to their places in it."""
+    book, places, owners = PdfWriter(), {}, []
     for page, content in printed.items():
-        reader = PdfReader(BytesIO(content))
-        first[page] = len(book.pages)
+        reader, start = PdfReader(BytesIO(content)), len(book.pages)
         book.append(reader, outline_item=(reader.metadata.title or page).split(" — ")[0])
-    for leaf in book.pages:
-        for link in leaf.get("/Annots", ()):
-            action = link.get_object().get("/A")
-            page = place_of(str(action.get("/URI", "")), address) if action else ""
-            if page in first:
-                target = book.pages[first[page]].indirect_reference
-                go = {"/S": NameObject("/GoTo"), "/D": ArrayObject([target, NameObject("/Fit")])}
-                go = {NameObject(key): value for key, value in go.items()}
-                link.get_object()[NameObject("/A")] = DictionaryObject(go)
+        places[page] = place(book.pages[start])
+        for name, found in reader.named_destinations.items():
+            leaf = book.pages[start + reader.get_destination_page_number(found)]
+            places[f"{page}#{name.lstrip('/')}"] = place(leaf, found.get("/Top"))
+        owners += [page] * len(reader.pages)
+    for page, leaf in zip(owners, book.pages, strict=True):
+        links = leaf.get("/Annots", ())
+        kept = [link for link in links if lead(link.get_object(), page, places, address)]
+        leaf[NameObject("/Annots")] = ArrayObject(kept)
     book.metadata = {"/Title": "UNet Atlas"}
     book.compress_identical_objects()  # each page brought its own fonts
     return book
 
 
-def place_of(url: str, address: str) -> str:
-    """The page of the site that a printed link names, or an empty string."""
-    return urlsplit(url).path.lstrip("/") if url.startswith(address) else ""
+def place(leaf: PageObject, top: float | None = None) -> ArrayObject:
+    """A place in the PDF: a height on a leaf, in points, or the top of the leaf."""
+    height = FloatObject(leaf.mediabox.top if top is None else top)
+    view = [NameObject("/XYZ"), NullObject(), height, NullObject()]
+    return ArrayObject([leaf.indirect_reference, *view])
+
+
+def lead(link: DictionaryObject, page: str, places: dict[str, ArrayObject], address: str) -> bool:
+    """Lead a link of a printed page to its place in the PDF; False where it leads to nothing that
+    a reader of the PDF has."""
+    url = urlsplit(str(link.get("/A", {}).get("/URI", "")))
+    if isinstance(link.get("/Dest"), str):
+        goal, part = page, link["/Dest"].lstrip("/")
+    elif f"{url.scheme}://{url.netloc}" == address:
+        goal, part = url.path.lstrip("/"), unquote(url.fragment)
+    else:
+        return url.scheme in OUTSIDE and url.hostname not in THIS_MACHINE
+    target = places.get(f"{goal}#{part}", places.get(goal))
+    if target is None:
+        return False
+    link.pop("/Dest", None)
+    go = {NameObject("/S"): NameObject("/GoTo"), NameObject("/D"): target}
+    link[NameObject("/A")] = DictionaryObject(go)
+    return True
 
 
 if __name__ == "__main__":

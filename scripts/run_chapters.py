@@ -32,6 +32,9 @@ from myst_nb.core.read import create_nb_reader
 from myst_parser.config.main import MdParserConfig
 from nbformat import NotebookNode
 
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import write_text
+
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PLAIN = ("requirements.txt", "constraints.txt")
 TREES = ("src", "records", "models")
@@ -133,17 +136,38 @@ def cuda() -> str:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
 
 
+def book_root(path: Path) -> Path:
+    """The folder of a book, as a full path.
+
+    Raises:
+        AtlasError: it lacks the settings or the contents of a book.
+    """
+    for name in ("_config.yml", "_toc.yml"):
+        if not (path / name).is_file():
+            raise AtlasError(f"'{path}' holds no book: it has no {name}; name another with --root.")
+    return path.resolve()
+
+
 def read_yaml(path: Path) -> dict:
-    """A YAML file as a dict."""
-    return yaml.safe_load(path.read_text("utf8")) or {}
+    """A YAML file as a dict.
+
+    Raises:
+        AtlasError: it can't be read, or holds something else.
+    """
+    try:
+        data = yaml.safe_load(path.read_text("utf8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise AtlasError(f"'{path.name}' can't be read: {reason}; mend it.") from error
+    if not isinstance(data, dict):
+        raise AtlasError(f"'{path.name}' holds no names with values; mend it.")
+    return data
 
 
 def write_json(path: Path, data: object) -> None:
-    """Write a JSON file in one step: a reader sees the old one or the new one."""
+    """Write a JSON file, and the folder around it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", "utf8")
-    draft.replace(path)
+    write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> dict:

@@ -10,21 +10,29 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from pathlib import Path
 
-import yaml
-
+from browse import Quiet, Server
+from browse import serve as serve_folder
 from build_book import WARNING, export_explorer, set_environment
 from check_site import check_site
 from finish_site import finish_site
 from make_notebooks import write_executed
-from run_chapters import ANSI, TREES, drop_stale_cache, fingerprint, run_chapters, source_files
+from run_chapters import (
+    ANSI,
+    TREES,
+    book_root,
+    drop_stale_cache,
+    fingerprint,
+    run_chapters,
+    source_files,
+)
+from unet_atlas.errors import AtlasError, first_sentence
 
 QUESTION = "/which-build"
+PAUSE = 0.3  # seconds between two looks at the sources
 RELOAD = f"""<script>
 (function () {{
   let seen;
@@ -45,13 +53,13 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=here, help="the folder of _config.yml")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free port")
     options = parser.parse_args()
-    root = options.root.resolve()
-    set_environment(root / "_build")
     try:
+        root = book_root(options.root)
         server = serve(root / "_build" / "html", options.port)
-    except OSError as error:
-        print(f"Port {options.port}: {error.strerror}; try another: --port", file=sys.stderr)
-        return 1
+    except AtlasError as error:
+        print(f"serve_book: {error}", file=sys.stderr)
+        return 2
+    set_environment(root / "_build")
     print(f"The book will be at http://localhost:{server.server_port}/ (Ctrl+C ends)", flush=True)
     try:
         watch(root, server)
@@ -61,7 +69,7 @@ def main() -> int:
     return 0
 
 
-class Handler(SimpleHTTPRequestHandler):
+class Handler(Quiet):
     """Serves the site; adds to each page a script that loads it anew after a build."""
 
     def do_GET(self) -> None:
@@ -70,14 +78,14 @@ class Handler(SimpleHTTPRequestHandler):
         path = path / "index.html" if path.is_dir() else path
         if self.path == QUESTION:
             self.answer(str(self.server.builds), "text/plain")
-        elif path.suffix == ".html" and path.is_file():
-            self.answer(path.read_text("utf8").replace("</body>", RELOAD), "text/html")
+        elif (page := content(path)) is not None:
+            self.answer(page.replace("</body>", RELOAD), "text/html")
         else:
             super().do_GET()
 
     def answer(self, text: str, kind: str) -> None:
         """Send a text that must not be kept."""
-        body = text.encode()
+        body = text.encode("utf8", "replace")
         self.send_response(200)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -85,44 +93,67 @@ class Handler(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing about requests."""
+
+def content(page: Path) -> str | None:
+    """The text of a page; None for what is no page, or is gone since a build has begun."""
+    if page.suffix == ".html":
+        with suppress(OSError):
+            return page.read_text("utf8", "replace")
+    return None
 
 
-def serve(site: Path, port: int) -> ThreadingHTTPServer:
-    """Start to serve `site` on this machine only, in threads of its own."""
+def serve(site: Path, port: int) -> Server:
+    """Start to serve `site` on this machine only, in threads of its own.
+
+    Raises:
+        AtlasError: the port is in use, not allowed, or none.
+    """
     site.mkdir(parents=True, exist_ok=True)
-    handler = partial(Handler, directory=str(site))
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    server.daemon_threads, server.builds = True, 0
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        server = serve_folder(site, port, Handler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "there is no such port"
+        raise AtlasError(f"port {port} can't be used: {reason}; name another: --port.") from error
+    server.builds = 0
     return server
 
 
-def watch(root: Path, server: ThreadingHTTPServer) -> None:
+def watch(root: Path, server: Server) -> None:
     """Build now and after every change of a source."""
     built: dict[str, int] = {}
     while True:
         now = stamps(root)
         if now != built:
             start = time.perf_counter()
-            try:
-                faults = refresh(root)
-            except (OSError, yaml.YAMLError) as error:  # a file that is being written
-                faults = [str(error)]
+            faults = tried(root)
             server.builds += 1
             print("\n".join(faults), end="\n" if faults else "")
             seconds = time.perf_counter() - start
-            print(f"[{time.strftime('%H:%M:%S')}] built in {seconds:.1f} s", flush=True)
+            outcome = "the next save builds again" if faults else f"built in {seconds:.1f} s"
+            print(f"[{time.strftime('%H:%M:%S')}] {outcome}", flush=True)
             built = now
-        time.sleep(0.3)
+        time.sleep(PAUSE)
+
+
+def tried(root: Path) -> list[str]:
+    """The faults of a build; one that breaks off is a fault too, since a half-saved file can
+    break it anywhere. Saving the file again mends it."""
+    try:
+        return refresh(root)
+    except Exception as error:
+        return [f"The book can't be built: {type(error).__name__}: {first_sentence(error)}"]
 
 
 def stamps(root: Path) -> dict[str, int]:
-    """When each source was last written."""
+    """When each source was last written; a file that goes meanwhile is left out."""
     trees = [root / tree for tree in ("book", *TREES)]
     files = [root / "_config.yml", root / "_toc.yml", *(f for t in trees for f in source_files(t))]
-    return {str(f): f.stat().st_mtime_ns for f in files if f.is_file() and f.suffix != ".ipynb"}
+    found = {}
+    for file in files:
+        if file.suffix != ".ipynb" and not file.name.startswith("."):
+            with suppress(OSError):
+                found[str(file)] = file.stat().st_mtime_ns
+    return found
 
 
 def refresh(root: Path) -> list[str]:

@@ -16,6 +16,11 @@ from sphinx.util.docutils import SphinxRole
 
 WORDS_A_MINUTE = 200  # a slow reader of prose; formulas and tables take their own time
 CITED = "Cite this page"
+# What LaTeX reads as a command, and how the sign itself is written.
+LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
 EXPLORER = "book/explorer"
 VIEW = re.compile(r"(?s)(.+?)\s*<(a=[^<>]+)>")
 
@@ -50,16 +55,22 @@ def bibtex(config: Config, docname: str, title: str) -> str:
     """The BibTeX entry of a page."""
     key = re.sub(r"[^a-z0-9]+", "-", docname.rsplit("/", 1)[-1].lower()).strip("-")
     home = config.html_theme_options.get("repository_url", "")
+    name = f"{latex(config.project)}, an executable book"
     fields = {
-        "author": f"{{{config.author}}}",
-        "title": f"{{{title}}}",
-        "year": str(config.copyright),
-        "howpublished": f"{config.project}, an executable book" + f", \\url{{{home}}}" * bool(home),
-        "note": f"Version {version('unet-atlas')}, page {docname}",
+        "author": f"{{{latex(config.author)}}}",
+        "title": f"{{{latex(title)}}}",
+        "year": latex(str(config.copyright)),
+        "howpublished": f"{name}, \\url{{{home}}}" if home else name,
+        "note": f"Version {version('unet-atlas')}, page {latex(docname)}",
     }
     width = max(map(len, fields))
     lines = [f"  {name:{width}} = {{{value}}}," for name, value in fields.items()]
     return "\n".join([f"@misc{{unet-atlas-{key},", *lines, "}"])
+
+
+def latex(text: str) -> str:
+    """A text with LaTeX's own signs written so that they are printed."""
+    return text.translate(LATEX)
 
 
 def citation(config: Config, docname: str, title: str) -> list[nodes.Node]:

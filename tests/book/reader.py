@@ -1,12 +1,8 @@
-"""A reader of the finished site: the server, the browser, and a tab that notes every fault."""
+"""A reader of the finished site: the server, and a tab that notes every fault."""
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
-import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import browse
+
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("UNET_ATLAS_SITE", ROOT / "_build" / "html"))
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SMALL = {"width": 390, "height": 844}
-
-
-def chromium() -> str | None:
-    """The browser of the system, if there is one."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def pages() -> list[str]:
@@ -44,23 +26,13 @@ def pages() -> list[str]:
     )
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """A static server that does not write a line for each request."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @contextmanager
-def serving(handler: type[http.server.SimpleHTTPRequestHandler] = QuietHandler) -> Iterator[str]:
+def serving(handler: type[browse.Quiet] = browse.Quiet) -> Iterator[str]:
     """The address of the site on a free port of this machine; skips the test if it is not built."""
     if not (SITE / "index.html").is_file():
         pytest.skip("there is no built site: run `make book` first")
-    here = functools.partial(handler, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), here) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with browse.served(SITE, handler) as address:
+        yield address
 
 
 class Visit:

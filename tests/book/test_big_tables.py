@@ -100,6 +100,7 @@ def test_the_table_scrolls_inside_itself(browser, address: str) -> None:
         }"""
     )
     context.close()
+    assert visit.faults == []
     left, top, width = places
     assert abs(left) < 2
     assert abs(top) < 2
@@ -111,9 +112,11 @@ def test_without_scripts_it_is_a_plain_table(browser, address: str) -> None:
     if not (SITE / PAGE).is_file():
         pytest.skip(f"this site has no {PAGE}")
     context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
+    visit = Visit(context, address)
+    tab = visit.tab
     tab.goto(f"{address}/{PAGE}", wait_until="load")
     assert tab.locator("table.ua-big tbody tr").count() > 100
     assert tab.locator(".ua-tools").count() == 0
     assert tab.locator("table.ua-big button").count() == 0
     context.close()
+    assert visit.faults == []

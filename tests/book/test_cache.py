@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 
 import pytest
-from conftest import TinyBook
+from tiny_book import TinyBook
 
 import run_chapters
 

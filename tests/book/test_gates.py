@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import TinyBook
+from tiny_book import TinyBook
 
 pytestmark = pytest.mark.slow
 

@@ -16,15 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from reader import SITE, chromium
+from reader import SITE
 from served import node, serving, tool
+
+from browse import chromium
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not os.environ.get("CI"), reason="measured under .ci/run: set CI=true"),
 ]
 
-PAGES = ("book/start.html", "book/architecture/stages.html", "book/explorer.html")
+# Each kind of page on a desk and on a telephone: the start, tables with figures, formulas, the
+# explorer. The large table is heaviest on a telephone.
+KINDS = ("start", "architecture/stages", "sampling/noise", "explorer")
+PAIRS = [(f"book/{name}.html", form) for name in KINDS for form in ("desktop", "mobile")]
+PAIRS.append(("book/reference/table.html", "mobile"))
 LEAST = {
     "desktop": dict.fromkeys(("performance", "accessibility", "best-practices", "seo"), 95),
     "mobile": {"performance": 90, "accessibility": 95, "best-practices": 95, "seo": 95},
@@ -86,8 +92,7 @@ def fair_marks(url: str, form: str, folder: Path) -> dict[str, int]:
     return {name: int(statistics.median(run.marks[name] for run in runs)) for name in LEAST[form]}
 
 
-@pytest.mark.parametrize("form", LEAST)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("page", "form"), PAIRS)
 def test_marks(address: str, tmp_path: Path, page: str, form: str) -> None:
     """At least the required marks, on a desk and on a telephone."""
     if chromium() is None:

@@ -7,22 +7,26 @@ import re
 import subprocess
 import sys
 import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jupytext
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT, TinyBook
 from jupyter_cache import get_cache
 from jupytext.config import load_jupytext_config
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from tiny_book import ROOT, TinyBook
 
+import browse
+import build_book
 import install_here
 import make_notebooks
 import run_chapters
@@ -166,7 +170,14 @@ PLAIN = {
         "**Read**\n\nOn.",
     ),
     "lane": (":::{lane} gpu\n:::\nHere", "*Lane of what follows: gpu.*\n\nHere"),
-    "markup": ("a\n\n```{raw} html\n<b>\n```\n\nb", "a\n\nb"),
+    "markup": (
+        "a\n\n```{raw} html\n<!-- notebook: *Here* is\n{doc}`/book/two`. -->\n<b>\n```\n\nb",
+        "a\n\n*Here* is [The second page](https://example.org/two.ipynb).\n\nb",
+    ),
+    "markup of the page only": (
+        "a\n\n```{raw} html\n<!-- notebook: -->\n<b>\n```\n\nb",
+        "a\n\nb",
+    ),
     "open fence": ("```python\nx = 1", "```python\nx = 1\n```"),
 }
 
@@ -179,11 +190,25 @@ def test_prose_becomes_plain_markdown(what: str) -> None:
 
 @pytest.mark.parametrize(
     ("myst", "told"),
-    [("{sub}`2`", "the role {sub}"), (":::{epigraph}\nx\n:::", "the directive {epigraph}")],
+    [
+        ("{sub}`2`", "the role {sub}"),
+        (":::{epigraph}\nx\n:::", "the directive {epigraph}"),
+        ("```{raw} html\n<b>\n```", "a {raw} block begins with what a notebook says instead"),
+    ],
 )
 def test_what_has_no_translation_is_an_error(myst: str, told: str) -> None:
     with pytest.raises(SyntaxUnknown, match=re.escape(told)):
         plain(myst, NAMES)
+
+
+def test_a_raw_block_without_words_is_told_with_its_line(tiny: TinyBook) -> None:
+    """The chapter and the line of the first such block; one with a comment is none."""
+    said = "```{raw} html\n<!-- notebook: A form. -->\n<form>\n```\n"
+    tiny.edit("book/start.md", lambda text: f"{text}\n{said}\n```{{raw}} html\n<b>\n```\n")
+    lines = (tiny.root / "book/start.md").read_text("utf8").splitlines()
+    line = len(lines) - lines[::-1].index("```{raw} html")
+    with pytest.raises(SyntaxUnknown, match=rf"book/start.md, line {line}: a {{raw}} block"):
+        make_notebooks.unexecuted(tiny.root)
 
 
 def test_authors_in_short(tmp_path: Path) -> None:
@@ -405,6 +430,87 @@ def test_a_clean_run_tells_which_notebook_failed(tmp_path: Path, monkeypatch, ca
 # --- while writing -------------------------------------------------------------------------
 
 
+NO_BOOK = {
+    "no settings": ({"_config.yml": None}, "holds no book: it has no _config.yml"),
+    "no contents": ({"_toc.yml": None}, "holds no book: it has no _toc.yml"),
+    "broken settings": ({"_config.yml": "a: [1"}, "'_config.yml' can't be read: while parsing"),
+    "a list": ({"_config.yml": "- 1"}, "'_config.yml' holds no names with values"),
+    "no text": ({"_config.yml": b"\xff"}, "'_config.yml' can't be read: 'utf-8' codec"),
+}
+SCRIPTS = {"build_book": build_book, "make_notebooks": make_notebooks, "serve_book": serve_book}
+
+
+@pytest.mark.parametrize("fault", NO_BOOK)
+@pytest.mark.parametrize("script", ["build_book", "make_notebooks"])
+def test_a_folder_without_a_book_is_told(
+    tiny: TinyBook, monkeypatch, capsys, script: str, fault: str
+) -> None:
+    """One sentence with the remedy, exit code 2."""
+    files, words = NO_BOOK[fault]
+    for name, content in files.items():
+        (tiny.root / name).unlink()
+        if content is not None:
+            body = content if isinstance(content, bytes) else content.encode()
+            (tiny.root / name).write_bytes(body)
+    monkeypatch.setattr(sys, "argv", [script, "--root", str(tiny.root)])
+    assert SCRIPTS[script].main() == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{script}: '")
+    assert words in said
+
+
+BAD_PORTS = {"in use": None, "no such port": 70_000}
+
+
+@pytest.mark.parametrize("fault", BAD_PORTS)
+def test_a_port_that_can_not_be_used_is_told(
+    tiny: TinyBook, monkeypatch, capsys, fault: str
+) -> None:
+    """One sentence with the remedy, exit code 2; so is a folder without a book."""
+    with browse.serve(tiny.root) as server:
+        port = BAD_PORTS[fault] or server.server_port
+        monkeypatch.setattr(sys, "argv", ["serve_book", f"--root={tiny.root}", f"--port={port}"])
+        assert serve_book.main() == 2
+        assert f"port {port} can't be used: " in capsys.readouterr().err
+        monkeypatch.setattr(sys, "argv", ["serve_book", "--root", str(tiny.root / "book")])
+        assert serve_book.main() == 2
+        assert "holds no book" in capsys.readouterr().err
+        server.shutdown()
+
+
+def test_a_build_that_breaks_off_does_not_end_the_server(
+    tiny: TinyBook, monkeypatch, capsys
+) -> None:
+    """It is told in a sentence, whatever broke; the next save builds again."""
+    breaks = [KeyError("a chapter that is half saved"), UnicodeDecodeError("utf8", b"x", 0, 1, "?")]
+    server = SimpleNamespace(builds=0)
+
+    def refresh(root: Path) -> list[str]:
+        tiny.edit("book/start.md", lambda text: f"{text} ")
+        if breaks:
+            raise breaks.pop(0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve_book, "refresh", refresh)
+    monkeypatch.setattr(serve_book, "PAUSE", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        serve_book.watch(tiny.root, server)
+    assert server.builds == 2
+    told = capsys.readouterr().out
+    assert "The book can't be built: KeyError: 'a chapter that is half saved'." in told
+    assert "UnicodeDecodeError" in told
+    assert "the next save builds again" in told
+
+
+def test_a_source_that_goes_while_it_is_looked_at_is_left_out(tiny: TinyBook, monkeypatch) -> None:
+    """Editors write files beside the chapter and take them away again."""
+    gone = tiny.root / "book/start.md~"
+    found = run_chapters.source_files
+    monkeypatch.setattr(serve_book, "source_files", lambda tree: [*found(tree), gone])
+    assert str(gone) not in serve_book.stamps(tiny.root)
+    assert str(tiny.root / "book/start.md") in serve_book.stamps(tiny.root)
+
+
 @contextmanager
 def serving(site: Path) -> Iterator[tuple]:
     """A server of a site, and its address."""
@@ -426,12 +532,16 @@ def test_pages_load_themselves_anew(tmp_path: Path) -> None:
     """The script is added on the way out; files stay as they are."""
     (tmp_path / "index.html").write_text("<body>Hello</body>", "utf8")
     (tmp_path / "a.css").write_text("a {}", "utf8")
+    (tmp_path / "half.html").write_bytes(b"<body>\xc3</body>")  # a page that is being written
     with serving(tmp_path) as (server, address):
         assert read(f"{address}/which-build") == "0"
         server.builds += 1
         assert read(f"{address}/which-build") == "1"
         assert "location.reload()" in read(f"{address}/")
         assert read(f"{address}/a.css") == "a {}"
+        assert "location.reload()" in read(f"{address}/half.html")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            read(f"{address}/gone.html")
     assert (tmp_path / "index.html").read_text("utf8") == "<body>Hello</body>"
 
 

@@ -43,8 +43,19 @@ def test_a_page_is_cited_by_name_year_and_version() -> None:
     assert "title        = {{CLIP score}}," in entry
     assert "author       = {{The authors}}," in entry
     assert r"\url{https://example.org/atlas}" in entry
-    assert "page book/metrics/clip_score" in entry
+    assert r"page book/metrics/clip\_score" in entry
     assert entry.count("{") == entry.count("}")
+
+
+def test_a_citation_prints_latex_signs() -> None:
+    """Each of LaTeX's ten special signs, in a title; the address keeps its own."""
+    settings = config()
+    settings.html_theme_options["repository_url"] = "https://example.org/a_b"
+    entry = atlas_reader.bibtex(settings, "book/x", r"50 % & $5 #1 a_b {c} ~ ^ \d")
+    plain = r"50 \% \& \$5 \#1 a\_b \{c\}"
+    named = r"\textasciitilde{} \textasciicircum{} \textbackslash{}d"
+    assert f"title        = {{{{{plain} {named}}}}}," in entry
+    assert r"\url{https://example.org/a_b}" in entry
 
 
 def test_the_box_stands_at_the_end_of_a_titled_page() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
+import check_site as check_site_module
 from check_site import check_site, weight
 from finish_site import finish_page, finish_site, first_sentence
 
@@ -24,6 +25,7 @@ def site(tmp_path: Path) -> Path:
     site.mkdir(parents=True)
     (site / "ok.png").write_bytes(b"1")
     (site / "ok.css").write_text("a { background: url(ok.png) }", "utf8")
+    (site.parents[1] / "x.png").write_bytes(b"1")  # outside the site
     write(site, '<a href="#top">up</a> <a href="https://example.org/">elsewhere</a>')
     return site
 
@@ -39,7 +41,10 @@ def test_a_sound_site_has_no_findings(site: Path) -> None:
     css = '<link rel="stylesheet" href="ok.css">'
     write(
         site,
-        '<img src="ok.png" alt="A box"><img src="data:,x" alt="" role="none">',
+        '<img src="ok.png" alt="A box"><img src="data:,x" alt="" role="none">'
+        '<figure id="fig-a"><div class="cell_output"><svg role="img" aria-label="U"><image/></svg>'
+        '</div><figcaption><span class="caption-number">Fig. 1</span>'
+        '<span class="caption-text">A U.</span></figcaption></figure>',
         canonical + css,
     )
     assert check_site(site) == []
@@ -57,8 +62,41 @@ FINDINGS = {
     "missing script": ('<script src="gone.js"></script>', "gone.js is missing"),
     "dead link": ('<a href="gone.html">x</a>', "gone.html leads to no page"),
     "dead anchor": ('<a href="index.html#gone">x</a>', "#gone leads to no place"),
+    "link out of the site": ('<a href="../../x.html">x</a>', "../../x.html leaves the site"),
+    "picture from outside": ('<img src="../../x.png" alt="x">', "../../x.png leaves the site"),
+    "absolute link": ('<a href="/index.html">x</a>', "/index.html is absolute"),
+    "absolute picture": ('<img src="/ok.png" alt="x">', "/ok.png is absolute"),
+    "link to a file": ('<a href="file:///home/x.html">x</a>', "x.html is absolute"),
     "no alt": ('<img src="ok.png">', "no alternative text"),
     "empty alt": ('<img src="ok.png" alt="">', "an empty alternative text"),
+    "figure without a name": (
+        '<figure><img src="ok.png" alt="x"><figcaption><span class="caption-number">Fig. 1</span>'
+        '<span class="caption-text">A box.</span></figcaption></figure>',
+        "figure 1 has no name that a text could refer to; set `mystnb: {figure: {name",
+    ),
+    "figure without a caption": (
+        '<figure id="fig-a"><img src="ok.png" alt="x"></figure>',
+        "fig-a has no numbered caption",
+    ),
+    "figure without a number": (
+        '<figure id="fig-a"><img src="ok.png" alt="x"><figcaption><span class="caption-text">A box.'
+        "</span></figcaption></figure>",
+        "fig-a has no numbered caption",
+    ),
+    "figure with an empty caption": (
+        '<figure id="fig-a"><img src="ok.png" alt="x"><figcaption><span class="caption-number">1'
+        '</span><span class="caption-text"> </span></figcaption></figure>',
+        "fig-a has no numbered caption",
+    ),
+    "figure without words": (
+        '<figure id="fig-a"><svg></svg><figcaption><span class="caption-number">Fig. 1</span>'
+        '<span class="caption-text">A box.</span></figcaption></figure>',
+        "fig-a shows nothing that has words",
+    ),
+    "picture in no figure": (
+        '<div class="cell_output"><img src="ok.png" alt="Two boxes"></div>',
+        "the picture 'Two boxes' stands in no figure",
+    ),
     "nameless table": ("<table><tr><th>a</th></tr></table>", "table 1 has no name"),
     "table under no heading": (
         '<div role="region" aria-label="Table 1: without a title"><table><tr><th>a</table></div>',
@@ -86,6 +124,70 @@ def test_each_fault_is_found(site: Path, fault: str) -> None:
     assert len(findings) == 1
     assert findings[0].startswith("index.html: ")
     assert words in findings[0]
+
+
+CHAPTER = PAGE.format(
+    head="",
+    body='<p class="ua-badges"><span class="ua-lane-meta">Runs anywhere</span>'
+    "<span>4 min to read</span><span>Run in 7 s</span><span>Last run on 2026-11-23</span></p>"
+    '<div class="cell"></div><div class="ua-cite"><pre>@misc</pre></div>'
+    '<div class="dropdown-download-buttons"><a href="b.html">Download</a></div>'
+    '<a class="btn-source-edit-button" href="https://e.org/edit">Edit</a>'
+    '<a class="btn-source-issues-button" href="https://e.org/issue">Report</a>'
+    '<nav class="bd-links"><li><a href="a.html">A</a></li><li><a href="#">B</a></li>'
+    '<li><a href="c.html">C</a></li></nav>'
+    '<a class="left-prev" href="a.html">A</a><a class="right-next" href="c.html">C</a>',
+)
+LACKS = {
+    "lane": ("ua-lane-meta", "x", "has no badge of its lane"),
+    "citation": ("ua-cite", "x", "has no box to cite it"),
+    "edit": ("btn-source-edit-button", "x", "has no link to edit it"),
+    "report": ("btn-source-issues-button", "x", "has no link to report a fault"),
+    "download": ("dropdown-download-buttons", "x", "has no download"),
+    "reading time": ("4 min to read", "0 min to read", "how long it reads"),
+    "seconds": ("Run in 7 s", "", "how long and when they ran"),
+    "day": ("Last run on 2026-11-23", "Last run", "how long and when they ran"),
+    "previous": ("left-prev", "x", "no link to the previous one"),
+    "next": ("right-next", "x", "no link to the next one"),
+    "contents": ('href="#"', 'href="c.html"', "does not stand in the contents"),
+    "description": ('name="description"', "", "has no description"),
+}
+
+
+def write_chapter(site: Path, text: str) -> None:
+    """Put a chapter between two pages that exist."""
+    (site / "book").mkdir()
+    for name in ("a", "c"):
+        (site / f"book/{name}.html").write_text(
+            '<meta http-equiv="refresh" content="0; url=b.html">', "utf8"
+        )
+    (site / "book/b.html").write_text(text, "utf8")
+
+
+@pytest.mark.parametrize("part", LACKS)
+def test_a_chapter_owes_its_reader_some_things(site: Path, part: str, monkeypatch) -> None:
+    """Each is missed by its name, once; a chapter that has them all has no finding."""
+    monkeypatch.setattr(check_site_module, "CHAPTERS", "book/b")
+    old, new, words = LACKS[part]
+    assert CHAPTER.count(old) == 1
+    write_chapter(site, CHAPTER.replace(old, new))
+    (finding,) = check_site(site)
+    assert finding.startswith("book/b.html: the page ")
+    assert words in finding
+    (site / "book/b.html").write_text(CHAPTER, "utf8")
+    assert check_site(site) == []
+
+
+def test_the_first_and_the_last_chapter_have_one_neighbour(site: Path, monkeypatch) -> None:
+    """And a page of text needs no seconds."""
+    monkeypatch.setattr(check_site_module, "CHAPTERS", "book/b")
+    first = CHAPTER.replace('<li><a href="a.html">A</a></li>', "").replace("left-prev", "x")
+    last = CHAPTER.replace('<li><a href="c.html">C</a></li>', "").replace("right-next", "x")
+    text = CHAPTER.replace('class="cell"', "").replace("Run in 7 s", "").replace("Last run", "")
+    write_chapter(site, first)
+    for page in (first, last, text):
+        (site / "book/b.html").write_text(page, "utf8")
+        assert check_site(site) == []
 
 
 def test_style_sheets_and_preloads_are_checked(site: Path) -> None:
@@ -209,6 +311,15 @@ def test_pages_of_the_theme_are_described() -> None:
     own = page.format('<meta content="mine" name="description"/>')
     assert finish_page(own, {}) == own
     assert "description" not in finish_page(page.replace("Search", "Heads"), {})
+
+
+def test_the_page_that_sends_its_reader_on_has_the_icon() -> None:
+    """Else a browser asks for /favicon.ico, which is not there; other pages name it themselves."""
+    sends = '<meta http-equiv="Refresh" content="0; url=book/start.html"/>'
+    once = finish_page(sends, {})
+    assert '<link href="_static/favicon.svg" rel="icon"/>' in once
+    assert finish_page(once, {}) == once
+    assert "favicon" not in finish_page(PAGE.format(head="", body=""), {})
 
 
 def test_the_index_is_laid_out_by_its_tables() -> None:
