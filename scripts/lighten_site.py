@@ -188,12 +188,19 @@ def short_sheet(sources: list[Path], site: Path, pages: dict[Path, str]) -> str:
         if path.name not in WORDY
     ]
     sheet = drop_unused_faces(purge(whole, used_names(pages.values(), scripts)))
-    sheet = drop_unused_variables(sheet, "\n".join([*pages.values(), *scripts]))
+    apart = [path.read_text("utf8") for path in sheets_apart(sources, site, pages)]
+    sheet = drop_unused_variables(sheet, "\n".join([*pages.values(), *scripts, *apart]))
     thin = any(map(THIN_ICON.search, pages.values()))
     signs = formula_signs(pages.values())
     icons = "".join(sorted(set(ICON.findall(sheet))))
     sheet = FACE.sub(lambda found: face(found[0], site, icons, thin, signs), sheet)
     return f'@charset "utf-8";\n{sheet}\n'
+
+
+def sheets_apart(sources: list[Path], site: Path, pages: dict[Path, str]) -> list[Path]:
+    """The sheets that single pages load beside the sources, and that may read their variables."""
+    others = set(site.glob("_static/**/*.css")) - set(sources)
+    return sorted(o for o in others if any(f"/{o.name}" in text for text in pages.values()))
 
 
 def inlined(source: Path, site: Path) -> str:

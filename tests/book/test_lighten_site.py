@@ -11,7 +11,15 @@ import matplotlib
 import pytest
 from fontTools.ttLib import TTFont
 
-from lighten_site import MEASURED, SIDEBAR, formula_signs, lighten_site, shared_by_most, subset
+from lighten_site import (
+    MEASURED,
+    SIDEBAR,
+    formula_signs,
+    lighten_site,
+    shared_by_most,
+    short_sheet,
+    subset,
+)
 from purge_css import Used, drop_unused_faces, drop_unused_variables, purge, used_names
 
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
@@ -80,6 +88,20 @@ def test_variables_that_nothing_reads_go() -> None:
     """Also those that only they read, in groups as well; what a script reads stays."""
     sheet = ":root{--a:1;--b:var(--c);--c:';}';--d:2}\n@media print{.a{--e:1}}\n.a{x:var(--a)}"
     assert drop_unused_variables(sheet, "get('--d')") == ":root{--a:1;--d:2}\n.a{x:var(--a)}"
+
+
+def test_a_sheet_of_one_page_keeps_the_variables_that_it_reads(tmp_path: Path) -> None:
+    """One that no page loads keeps none."""
+    static = tmp_path / "_static"
+    static.mkdir()
+    main = static / "main.css"
+    main.write_text(":root{--read:1;--lost:2}", "utf8")
+    (static / "own.css").write_text("a{color:var(--read)}", "utf8")
+    (static / "left.css").write_text("a{color:var(--lost)}", "utf8")
+    pages = {tmp_path / "page.html": '<html><head><link href="_static/own.css"></head></html>'}
+    sheet = short_sheet([main], tmp_path, pages)
+    assert "--read:1" in sheet
+    assert "--lost" not in sheet
 
 
 def test_names_are_read_off_pages_and_scripts() -> None:
