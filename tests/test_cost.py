@@ -244,3 +244,79 @@ def test_peak_by_hand_on_a_live_pass() -> None:
     """The peak of real tensors, followed by the same rule, is that of the meta twin."""
     live = from_config(config.check(dict(TINY), "tiny"), "tiny", "cpu")
     assert cost.memory(live).peak == cost.memory(tiny()).peak
+
+
+# Traffic. What an operation must read and write, by hand, on layers without storage.
+
+
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(*shape, device="meta", dtype=dtype)
+
+
+def test_a_convolution_reads_input_weight_and_bias_and_writes_its_output() -> None:
+    conv = torch.nn.Conv2d(4, 8, 3, padding=1, device="meta")
+    moved = 2 * 4 * 100 + (8 * 4 * 9 + 8) + 2 * 8 * 100
+    assert cost.dispatched_bytes(conv, empty(2, 4, 10, 10)) == 4 * moved
+    half = conv.to(torch.bfloat16)
+    assert cost.dispatched_bytes(half, empty(2, 4, 10, 10, dtype=torch.bfloat16)) == 2 * moved
+
+
+def test_a_linear_layer_likewise() -> None:
+    linear = torch.nn.Linear(6, 10, device="meta")
+    assert cost.dispatched_bytes(linear, empty(3, 5, 6)) == 4 * (15 * 6 + 60 + 10 + 15 * 10)
+
+
+def test_fused_attention_reads_qkv_and_writes_its_output() -> None:
+    query, text = empty(1, 2, 7, 4), empty(1, 2, 5, 4)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    fused = cost.dispatched_bytes(attend, query, text, text)
+    assert fused == 4 * (56 + 40 + 40 + 56)
+    values = empty(1, 2, 5, 12)  # as wide as the output
+    assert cost.dispatched_bytes(attend, query, text, values) == 4 * (56 + 40 + 120 + 168)
+    plain = cost.dispatched_bytes(attend, query, text, text, fused_attention=False)
+    assert plain > fused + 4 * 2 * (2 * 7 * 5)  # the scores are written and read
+
+
+def test_views_are_free_and_repeated_values_are_read_once() -> None:
+    x = empty(3, 5, 6)
+    assert cost.dispatched_bytes(lambda t: t.transpose(0, 1)[1:].unflatten(2, (2, 3)), x) == 0
+    assert cost.dispatched_bytes(lambda t: t.expand(9, 3, 5, 6).clone(), x) == 4 * (90 + 9 * 90)
+    assert cost.dispatched_bytes(lambda t: t * t, x) == 4 * 2 * 90
+    assert cost.dispatched_bytes(torch.empty_like, x) == 0
+
+
+def test_a_slice_is_read_as_far_as_it_goes() -> None:
+    assert cost.dispatched_bytes(lambda t: t[:, :2] + 1, empty(4, 8)) == 4 * 2 * 8
+
+
+def test_what_is_changed_in_place_is_read_and_written() -> None:
+    assert cost.dispatched_bytes(lambda t: t.add_(1), empty(90)) == 4 * 2 * 90
+
+
+def test_traffic_of_a_unet() -> None:
+    unet = tiny()
+    found = cost.traffic(unet, latent=8)
+    assert list(found.moved) == ["stem", "down 0", "down 1", "mid", "up 0", "up 1", "head"]
+    assert found.total == sum(found.moved.values())
+    memory = cost.memory(unet, latent=8)
+    assert found.total > memory.weights + memory.activations  # all is written, and weights read
+    head = 2 * 32 * 64 + 2 * 8 + 2 * 32  # norm: in, out, statistics of the groups, its weights
+    head += 2 * 32 * 64 + (32 * 64 + 4 * 32 * 9 + 4 + 4 * 64)  # SiLU; the last convolution
+    assert found.moved["head"] == 4 * head
+    assert found.operations["head"] == 3
+
+
+def test_traffic_follows_dtype_batch_and_attention() -> None:
+    unet = tiny()
+    one, four = cost.traffic(unet), cost.traffic(unet, batch=4)
+    assert one.total < four.total < 4 * one.total  # weights are read once a pass
+    assert one.operations == four.operations
+    assert cost.traffic(unet, dtype=torch.bfloat16).total < 0.6 * one.total
+    plain = cost.traffic(unet, fused_attention=False)
+    assert plain.total > one.total
+    assert plain.moved["head"] == one.moved["head"]
+
+
+def test_a_live_model_moves_what_its_twin_on_meta_moves() -> None:
+    live = from_config(config.check(dict(TINY), "tiny"), "tiny", "cpu")
+    assert cost.traffic(live) == cost.traffic(tiny())

@@ -62,7 +62,16 @@ def odd() -> tuple[Stage, ...]:
     return (*down, *up)
 
 
+def stages_measured() -> pd.DataFrame:
+    names = ["stem", *(f"{way} {i}" for way in ("down", "up") for i in range(4)), "mid", "head"]
+    xs = [5, 180, 300, 301, 302, 303, 90, 120, 280, 310, 1200]
+    rates = [min(8e14, x * 3e12) * (0.4 + i / 20) for i, x in enumerate(xs)]
+    return pd.DataFrame({"intensity": xs, "rate": rates}, index=names)
+
+
 MAKERS: dict[str, Callable[[], draw.Figure]] = {
+    "roofline": lambda: draw.roofline(stages_measured(), 8e14, 3e12, "SD 1.5, guided step"),
+    "roofline, one point": lambda: draw.roofline(stages_measured()[:1], 8e14, 3e12),
     "u one": lambda: draw.u_diagram(
         {"SDXL refiner 1.0": rows("sdxl-refiner-1.0")}, title="The refiner"
     ),
@@ -428,3 +437,21 @@ def test_the_flow_names_what_is_wrong():
         draw.flow(BOXES, [("Prompt", "Nowhere", "")])
     with pytest.raises(AtlasError, match="no other box"):
         draw.flow([("a", ""), ("a", "")], [])
+
+
+def test_a_roofline_tells_how_near_each_point_is_to_the_roof():
+    points = pd.DataFrame({"intensity": [100, 500], "rate": [1.5e14, 4e14]}, index=["a", "b"])
+    alt = draw.roofline(points, 8e14, 3e12, "A card").alt
+    assert alt.startswith("A card. Roofline: the roof rises with 3 TB/s and is flat at 800 TFLOP/s")
+    assert "from 267 FLOPs a byte on" in alt
+    assert "a: 150 TFLOP/s at 100 FLOPs a byte, 50% of the roof" in alt
+    assert "b: 400 TFLOP/s at 500 FLOPs a byte, 50% of the roof" in alt
+
+
+@pytest.mark.parametrize(
+    ("points", "peak"),
+    [([], 1.0), ([(0.0, 1.0)], 1.0), ([(1.0, float("nan"))], 1.0), ([(1.0, 1.0)], 0.0)],
+)
+def test_a_roofline_needs_values_above_zero(points: list, peak: float):
+    with pytest.raises(AtlasError, match="above zero"):
+        draw.roofline(pd.DataFrame(points, columns=["intensity", "rate"]), peak, 1.0)

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from unet_atlas import catalog, measure, records
+from unet_atlas import catalog, measure
 from unet_atlas.build import build_unet
 from unet_atlas.errors import AtlasError
 from unet_atlas.measure import Measurement, Metered
-from unet_atlas.tables import Table
 
 TINY = {
     "sample_size": 16,
@@ -137,50 +136,14 @@ def test_shapes_name_every_input():
     assert measure.shapes(build_unet("sd-2.1-unclip-l"), latent=8)["class_labels"] == "1 × 1536"
 
 
-def record(tiny: Path) -> records.Record:
-    """A record of two made-up measurements."""
-    found = Measurement(str(tiny), 16, 1, 123 * 2**20, 45 * 2**20)
-    row = {**vars(found), "note": "kept out of the table"}
-    return records.Record(
-        measure.EXPERIMENT, "Test GPU", "bf16", {"torch": "1"}, "2026-01-01", 2, (row,)
-    )
-
-
-def test_gpu_lane_without_gpu_shows_the_record_as_a_record(tiny: Path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(records, "load", lambda folder=None: (record(tiny),))
-    shown = measure.memory_on_gpu(["sd-1.5"])
-    assert "ua-record" in shown._repr_html_()
-    assert "Test GPU" in shown._repr_html_()
-    assert "123.0 MiB" in repr(shown)
-
-
-def test_gpu_lane_with_neither_says_so(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(records, "load", lambda folder=None: ())
-    assert "not measured" in repr(measure.memory_on_gpu(["sd-1.5"]))
-
-
-def test_gpu_lane_with_cuda_measures_live(tiny: Path, monkeypatch):
-    live = replace(record(tiny), device="Live GPU")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(measure, "record_memory", lambda sources, dtype: live)
-    shown = measure.memory_on_gpu(["sd-1.5"])
-    assert isinstance(shown, Table)
-    assert shown.caption.endswith("measured on Live GPU, bf16")
-    assert list(shown.data["measured"]) == [123 * 2**20, 45 * 2**20]
-
-
-def test_a_record_can_be_made_saved_and_shown(tiny: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(measure, "meter_for", lambda device: Ledger((10, 10), (1, 5)))
-    made = measure.record_memory([str(tiny)], torch.float32, "cpu")
-    folder = tmp_path / "records"
-    folder.mkdir()
-    records.save(made, folder)
-    again = records.newest(measure.EXPERIMENT, measure.COLUMNS, folder)
-    assert again.rows == made.rows
-    assert again.dtype == "fp32"
-    assert set(again.versions) == {"torch", "diffusers"}
+def test_predicted_and_measured_stand_side_by_side():
+    predicted = Measurement("tiny", 16, 1, 100 * 2**20, 40 * 2**20)
+    measured = replace(predicted, weights=123 * 2**20, peak=44 * 2**20)
+    table = measure.side_by_side([predicted], [measured], "a test")
+    assert table.caption == "Predicted on meta, measured on a test"
+    assert list(table.data["measured"]) == [123 * 2**20, 44 * 2**20]
+    assert list(table.shown["measured ÷ predicted"]) == ["1.230", "1.100"]
+    assert "123.0 MiB" in table.to_text()
 
 
 def test_a_prediction_uses_the_models_own_size():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from gpu import sample_run
 
-from unet_atlas import records
+from unet_atlas import records, shelf
 from unet_atlas.errors import AtlasError
+from unet_atlas.gpu import reading
 from unet_atlas.records import Record
 from unet_atlas.tables import Table
 
@@ -49,7 +52,7 @@ def test_the_newest_of_an_experiment_is_taken(tmp_path: Path):
     ("text", "reason"),
     [
         ("{", "not valid JSON"),
-        ("[" * 100_000, "recursion|not valid JSON"),
+        ("[" * 100_000, "nested|not valid JSON"),
         ("[]", "keys"),
         ("{}", "keys"),
         (json.dumps({"loss": [1, 2]}), "keys"),
@@ -70,25 +73,52 @@ def test_the_newest_of_an_experiment_is_taken(tmp_path: Path):
 def test_a_file_that_is_no_record_is_named_and_left_out(tmp_path: Path, text: str, reason: str):
     (tmp_path / "bad.json").write_text(text)
     good = records.save(GOOD, tmp_path)
-    with pytest.warns(RuntimeWarning, match=rf"(?s)records/bad\.json is left out.*({reason})"):
-        assert [r.file for r in records.load(tmp_path)] == [good.name]
+    assert [r.file for r in records.load(tmp_path)] == [good.name]
+    (left,) = records.left_out(tmp_path)
+    assert re.search(rf"records/bad\.json is left out: .*({reason}).*\.$", left.words)
 
 
-def test_bytes_that_are_no_text_and_huge_files_are_left_out(tmp_path: Path, monkeypatch):
-    (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.warns(RuntimeWarning, match="bad.json"):
-        assert records.load(tmp_path) == ()
-    monkeypatch.setattr(records, "MAX_FILE_BYTES", 1)
-    with pytest.warns(RuntimeWarning, match="over"):
-        assert records.load(tmp_path) == ()
-
-
-def test_a_record_without_the_columns_asked_for_gives_way_to_an_older_one(tmp_path: Path):
+def test_files_that_cannot_be_read_are_left_out(tmp_path: Path, monkeypatch):
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "number.json").write_text(json.dumps(content()).replace("1.5", "1" * 5000))
+    reasons = {file.file: file.reason for file in records.left_out(tmp_path)}
+    assert reasons == {
+        "bytes.json": "it is not text in UTF-8",
+        "folder.json": "Is a directory",
+        "number.json": "it holds a number that is too long",
+    }
     records.save(GOOD, tmp_path)
-    records.save(replace(GOOD, date="2026-05-05", rows=({"model": "sd-1.5"},)), tmp_path)
-    columns = {"model": str, "weights": int}
-    with pytest.warns(RuntimeWarning, match="2026-05-05.*'weights'"):
-        assert records.newest("unet-memory", columns, tmp_path).date == GOOD.date
+    monkeypatch.setattr(shelf, "MAX_FILE_BYTES", 1)
+    assert records.load(tmp_path) == ()
+    assert "over" in records.left_out(tmp_path)[-1].reason
+
+
+def test_a_line_holds_only_what_a_page_can(tmp_path: Path):
+    (tmp_path / "bad.json").write_text('{"\\ud800": 1, "' + "x" * 500 + '": 2}')
+    (left,) = records.left_out(tmp_path)
+    assert left.words.encode("utf-8")
+    assert len(left.words) <= 301
+
+
+def test_rows_of_a_known_experiment_have_its_columns(tmp_path: Path):
+    row = {"tool": "a", "version": "1", "device": "cpu", "model": "sd-1.5", "latent": 64}
+    good = replace(GOOD, experiment="counters", rows=({**row, "ratio": None, "more": 1},))
+    records.save(good, tmp_path)
+    bad = content(experiment="counters", date="2026-05-05", rows=[row])
+    (tmp_path / "bad.json").write_text(json.dumps(bad))
+    assert records.newest("counters", folder=tmp_path).date == GOOD.date
+    assert "'ratio'" in records.left_out(tmp_path)[0].reason
+    with pytest.raises(AtlasError, match="'ratio'"):
+        records.save(replace(good, rows=(row,)), tmp_path)
+
+
+def test_records_and_runs_share_a_folder(tmp_path: Path):
+    (tmp_path / "run.json").write_text(json.dumps(sample_run.content()))
+    record = records.save(GOOD, tmp_path)
+    assert [r.file for r in records.load(tmp_path)] == [record.name]
+    assert [r.file for r in reading.load(tmp_path)] == ["run.json"]
+    assert records.left_out(tmp_path) == ()
 
 
 def test_an_unfit_record_is_not_saved(tmp_path: Path):
@@ -99,8 +129,8 @@ def test_an_unfit_record_is_not_saved(tmp_path: Path):
 
 def test_no_folder_no_records(tmp_path: Path, monkeypatch):
     assert records.load(tmp_path) == ()
-    monkeypatch.setattr(records, "records_dir", lambda: None)
-    assert records.load() == ()
+    monkeypatch.setattr(shelf, "records_dir", lambda: None)
+    assert records.load() == records.left_out() == ()
     assert records.newest("unet-memory") is None
 
 
@@ -108,9 +138,9 @@ def test_records_dir_is_the_books(tmp_path: Path, monkeypatch):
     (tmp_path / "records").mkdir()
     (tmp_path / "book").mkdir()
     monkeypatch.chdir(tmp_path / "book")
-    assert records.records_dir() != tmp_path / "records"  # a folder of that name is not enough
+    assert shelf.records_dir() != tmp_path / "records"  # a folder of that name is not enough
     (tmp_path / "_toc.yml").touch()
-    assert records.records_dir() == tmp_path / "records"
+    assert shelf.records_dir() == tmp_path / "records"
 
 
 def test_a_box_names_its_source_and_escapes_it():
@@ -123,7 +153,21 @@ def test_a_box_names_its_source_and_escapes_it():
     assert "Recorded elsewhere" in repr(shown)
 
 
-def test_absence_is_one_line():
+def test_what_is_left_out_is_named_below_what_is_shown(tmp_path: Path, monkeypatch, recwarn):
+    monkeypatch.setattr(shelf, "records_dir", lambda: tmp_path)
+    (tmp_path / "a<b.json").write_text("{")
+    frame = pd.DataFrame({"model": ["a"], "weights": ["1"]})
+    line = "records/a<b.json is left out: it is not valid JSON."
+    for shown in (records.box(GOOD, Table("t", "c", frame, frame)), records.absent("Memory")):
+        assert repr(shown).endswith(line)
+        assert shown._repr_html_().endswith(
+            '<p class="ua-record-none">records/a&lt;b.json is left out: it is not valid JSON.</p>'
+        )
+    assert not recwarn.list  # a warning on stderr would fail the strict build
+
+
+def test_absence_is_one_line(monkeypatch):
+    monkeypatch.setattr(shelf, "records_dir", lambda: None)
     shown = records.absent("Memory on a GPU")
     assert "\n" not in repr(shown)
     assert shown._repr_html_().count("<p") == 1

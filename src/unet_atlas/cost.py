@@ -84,6 +84,23 @@ class Memory:
         return sum(self.written.values())
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that one forward pass reads and writes at least, in eager mode without gradients.
+
+    ``moved`` holds bytes by stage: each operation reads every input once and writes its output;
+    views are free. ``operations`` is how many operations move anything: kernels, about.
+    """
+
+    moved: Mapping[str, int]
+    operations: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """All bytes read and written in one pass."""
+        return sum(self.moved.values())
+
+
 def count(
     unet: UNet2DConditionModel,
     resolution: int | None = None,
@@ -142,6 +159,36 @@ def memory(
     held = sum(t.numel() * t.element_size() for t in _tensors(inputs))
     size = sum(p.numel() * p.element_size() for p in unet.parameters())
     return Memory(dict(tracker.written), tracker.peak + held, size)
+
+
+def traffic(
+    unet: UNet2DConditionModel,
+    resolution: int | None = None,
+    latent: int | None = None,
+    batch: int = 1,
+    tokens: int = 77,
+    dtype: torch.dtype | None = None,
+    fused_attention: bool = True,
+) -> Traffic:
+    """Bytes that one forward pass reads and writes, by stage, if no cache serves any of them.
+
+    Args:
+        dtype, fused_attention: as for :func:`memory`; fused attention reads Q, K and V and writes
+            its output, and nothing between them.
+    """
+    unet = _on_meta(unet, dtype)
+    inputs = example_inputs(unet, resolution, latent, batch, tokens)
+    mover = Moves(type(unet).__name__)
+    _moved(mover, fused_attention, lambda: run_once(unet, inputs))
+    return Traffic(dict(mover.moved), dict(mover.operations))
+
+
+def dispatched_bytes(function: Any, *args: Any, fused_attention: bool = True) -> int:
+    """Bytes that one call reads and writes, counted as by :func:`traffic`."""
+    mover = Moves("")
+    with torch.no_grad():
+        _moved(mover, fused_attention, lambda: function(*args))
+    return mover.moved.total()
 
 
 def dispatched_macs(function: Any, *args: Any, **kwargs: Any) -> int:
@@ -258,3 +305,73 @@ class Allocations(TorchDispatchMode):
         self.live[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         self.alive += storage.nbytes()
         self.peak = max(self.peak, self.alive)
+
+
+def _moved(mover: Moves, fused_attention: bool, run: Callable[[], Any]) -> None:
+    """Run with every operation followed."""
+    attention = AttentionCalls(mover.attention) if fused_attention else contextlib.nullcontext()
+    with attention, mover:
+        run()
+
+
+class Moves(TorchDispatchMode):
+    """Follows every operation of a forward pass: the bytes that it reads and writes, and where."""
+
+    def __init__(self, root: str):
+        super().__init__()
+        self.root, self.tracker = root, ModuleTracker()
+        self.moved: Counter[str] = Counter()
+        self.operations: Counter[str] = Counter()
+
+    def __enter__(self):
+        self.tracker.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self.tracker.__exit__(*error)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func in NOTHING_MOVED:
+            return result
+        read, written = _tensors([args, kwargs or {}]), _tensors(result)
+        known = {t.untyped_storage()._cdata for t in read}
+        if not func._schema.is_mutable:
+            written = [t for t in written if t.untyped_storage()._cdata not in known]
+        if written:  # else a view
+            self._move([*{id(t): t for t in read}.values(), *written])
+        return result
+
+    def attention(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        call: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Stands in for attention: reads Q, K and V once, writes its output."""
+        output = fused(query, key, value, call)
+        self._move([query, key, value, output])
+        return output
+
+    def _move(self, tensors: list[torch.Tensor]) -> None:
+        path = max(self.tracker.parents - {"Global"}, key=len, default=self.root)
+        stage = stage_of(path.removeprefix(self.root).removeprefix("."))
+        self.moved[stage] += sum(map(_extent, tensors))
+        self.operations[stage] += 1
+
+
+def _extent(tensor: torch.Tensor) -> int:
+    """Bytes of a tensor; of one that repeats itself by strides of 0, those that it is made of."""
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+aten = torch.ops.aten
+NOTHING_MOVED = {  # they reserve memory
+    aten.empty.memory_format,
+    aten.empty_like.default,
+    aten.empty_strided.default,
+    aten.new_empty.default,
+    aten.new_empty_strided.default,
+}

@@ -1,18 +1,16 @@
 """Bytes as an allocator sees them, beside the bytes that ``cost.memory`` predicts on ``meta``.
 
 A *meter* runs a function and reports what it left allocated and how high the mark rose. There is
-one for CUDA and one for the CPU; tests bring their own. Book: *Building the UNets*.
+one for CUDA and one for the CPU; tests bring their own. Book: *Building the UNets*; what a GPU's
+run measured with it is shown by :mod:`unet_atlas.gpu.views`.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,11 @@ import pandas as pd
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from unet_atlas import cost, records
+from unet_atlas import cost
 from unet_atlas.build import build_unet, example_inputs
-from unet_atlas.device import DTYPES, default_dtype, parse_device, parse_dtype
+from unet_atlas.device import parse_device
 from unet_atlas.errors import AtlasError
 from unet_atlas.tables import Table, mebibytes
-
-EXPERIMENT = "unet-memory"
-COLUMNS = {"model": str, "latent": int, "batch": int, "weights": int, "peak": int}
 
 
 @dataclass(frozen=True)
@@ -204,36 +199,6 @@ def side_by_side(
     sizes = {c: [mebibytes(v) for v in data[c]] for c in ("predicted", "measured")}
     caption = f"Predicted on meta, measured on {where}"
     return Table("measured", caption, data.assign(**sizes, **{"measured ÷ predicted": ratio}), data)
-
-
-def record_memory(
-    sources: Sequence[str], dtype: torch.dtype, device: str = "cuda"
-) -> records.Record:
-    """Measure several UNets on a device, one after the other, as a record for ``records/``."""
-    start = time.perf_counter()
-    rows = tuple(asdict(measure_build(source, device, dtype)) for source in sources)
-    name = torch.cuda.get_device_name(device) if "cuda" in str(device) else str(device)
-    word = next(w for w, d in DTYPES.items() if d == dtype)
-    versions = {library: version(library) for library in ("torch", "diffusers")}
-    seconds = round(time.perf_counter() - start, 1)
-    return records.Record(EXPERIMENT, name, word, versions, date.today().isoformat(), seconds, rows)
-
-
-def memory_on_gpu(sources: Sequence[str]) -> Table | records.Shown:
-    """GPU lane: measured live with CUDA; else the newest record; else a line that says so."""
-    live = torch.cuda.is_available()
-    record = (
-        record_memory(sources, default_dtype("cuda"))
-        if live
-        else records.newest(EXPERIMENT, COLUMNS)
-    )
-    if record is None:
-        return records.absent("Memory on a GPU (there is no CUDA device here)")
-    measured = [Measurement(**{c: row[c] for c in COLUMNS}) for row in record.rows]
-    dtype = parse_dtype(record.dtype)
-    predicted = [predict(m.model, dtype, m.latent, m.batch) for m in measured]
-    table = side_by_side(predicted, measured, f"{record.device}, {record.dtype}")
-    return table if live else records.box(record, table)
 
 
 def _forward(unet: UNet2DConditionModel, inputs: dict[str, Any]) -> torch.Tensor:

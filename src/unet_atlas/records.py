@@ -5,28 +5,41 @@ One file is one run of one experiment::
     {"experiment": "unet-memory", "device": "…", "dtype": "bf16", "versions": {"torch": "…"},
      "date": "2026-01-31", "seconds": 41.2, "rows": [{"model": "sd-1.5", "weights": 1719041928}]}
 
-A record is never shown as if it had been measured in the build at hand.
+A record is never shown as if it had been measured in the build at hand. Runs of a GPU stand in the
+same folder, in a format of their own (:mod:`unet_atlas.gpu.reading`). A file that is neither is
+named on the pages that show records, and left out.
 """
 
 from __future__ import annotations
 
 import html
 import json
-import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from unet_atlas import shelf
 from unet_atlas.errors import AtlasError
 from unet_atlas.files import write_text
+from unet_atlas.gpu import reading
+from unet_atlas.shelf import LeftOut, finite, speakable
 from unet_atlas.tables import Table
 
-MAX_FILE_BYTES = 5_000_000
 TEXTS = ("experiment", "device", "dtype", "date")
 KEYS = {*TEXTS, "versions", "seconds", "rows"}
+# What each row of a known experiment must hold.
+COLUMNS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "counters": {
+        "tool": (str,),
+        "version": (str,),
+        "device": (str,),
+        "model": (str,),
+        "latent": (int,),
+        "ratio": (int, float, type(None)),
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -63,43 +76,26 @@ class Shown:
         return self.words
 
 
-def records_dir() -> Path | None:
-    """The book's ``records/`` folder, from the current folder or the package upwards; or none."""
-    for start in (Path.cwd(), Path(__file__).resolve().parent):
-        for folder in (start, *start.parents):
-            if (folder / "_toc.yml").is_file() and (folder / "records").is_dir():
-                return folder / "records"
-    return None
-
-
 def load(folder: Path | None = None) -> tuple[Record, ...]:
-    """The valid records of a folder, by default the book's; oldest first.
+    """The valid records of a folder, by default the book's; oldest first."""
+    found = (
+        Record(**{**f.content, "rows": tuple(f.content["rows"])}, file=f.name)
+        for f in shelf.files(folder)
+        if not f.fault and not reading.is_run(f.content) and not _fault(f.content)
+    )
+    return tuple(sorted(found, key=lambda record: (record.date, record.file)))
 
-    A file that is no valid record is named in a warning and left out.
-    """
-    folder = records_dir() if folder is None else folder
-    return tuple(sorted(_valid(folder), key=lambda r: (r.date, r.file))) if folder else ()
+
+def newest(experiment: str, folder: Path | None = None) -> Record | None:
+    """The newest valid record of an experiment, or ``None``."""
+    found = [record for record in load(folder) if record.experiment == experiment]
+    return found[-1] if found else None
 
 
-def newest(
-    experiment: str, columns: Mapping[str, type] | None = None, folder: Path | None = None
-) -> Record | None:
-    """The newest valid record of an experiment, or ``None``.
-
-    Args:
-        columns: what each row must hold, and of which type; a record that lacks it is named in a
-            warning and left out.
-    """
-    for record in reversed(load(folder)):
-        if record.experiment != experiment:
-            continue
-        missing = [
-            c for r in record.rows for c, t in (columns or {}).items() if type(r.get(c)) is not t
-        ]
-        if not missing:
-            return record
-        _warn(record.file, f"'{missing[0]}' is missing from a row or of another type")
-    return None
+def left_out(folder: Path | None = None) -> tuple[LeftOut, ...]:
+    """The files of a folder, by default the book's, that are neither a record nor a run."""
+    found = ((f.name, f.fault or _why_not(f.content)) for f in shelf.files(folder))
+    return tuple(LeftOut(name, reason) for name, reason in found if reason)
 
 
 def save(record: Record, folder: Path) -> Path:
@@ -119,32 +115,34 @@ def save(record: Record, folder: Path) -> Path:
 
 def box(record: Record, table: Table) -> Shown:
     """A record's table in a box that says where it comes from."""
-    source = f"{record.provenance} (records/{record.file})"
-    markup = f'<div class="ua-record"><p>{html.escape(source)}</p>{table.to_html()}</div>'
-    return Shown(markup, f"Recorded elsewhere: {source}\n\n{table.to_text()}")
+    return boxed(f"{record.provenance} (records/{record.file})", table)
+
+
+def boxed(source: str, *pieces: Table | Shown) -> Shown:
+    """What was recorded elsewhere, in a box that says where it comes from."""
+    body = "".join(piece._repr_html_() for piece in pieces)
+    markup = f'<div class="ua-record"><p>{html.escape(source)}</p>{body}</div>'
+    words = [piece.to_text() if isinstance(piece, Table) else piece.words for piece in pieces]
+    return with_left_out(Shown(markup, "\n\n".join([f"Recorded elsewhere: {source}", *words])))
 
 
 def absent(what: str) -> Shown:
     """One line for a page that has neither measured something nor a record of it."""
     words = f"{what}: not measured in this build, and records/ holds no record of it."
-    return Shown(f'<p class="ua-record-none">{html.escape(words)}</p>', words)
+    markup = f'<p class="ua-record-none">{html.escape(words)}</p>'
+    return with_left_out(Shown(markup, words))
 
 
-def _valid(folder: Path) -> Iterator[Record]:
-    for file in sorted(folder.glob("*.json")):
-        try:
-            if file.stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(f"it is over {MAX_FILE_BYTES // 10**6} MB")
-            content = json.loads(file.read_text("utf-8"))
-            if fault := _fault(content):
-                raise ValueError(fault)
-        except (OSError, ValueError, RecursionError) as error:
-            reason = (
-                "it is not valid JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-            )
-            _warn(file.name, reason)
-            continue
-        yield Record(**{**content, "rows": tuple(content["rows"])}, file=file.name)
+def with_left_out(shown: Shown) -> Shown:
+    """What is shown, and a line below it for each file that is no record."""
+    lines = [file.words for file in left_out()]
+    markup = "".join(f'<p class="ua-record-none">{html.escape(line)}</p>' for line in lines)
+    return Shown(shown.markup + markup, "\n\n".join([shown.words, *lines]))
+
+
+def _why_not(content: Any) -> str:
+    """Why a JSON value is shown on no page; an empty string for a record and for a run."""
+    return reading.left_out(content) if reading.is_run(content) else _fault(content)
 
 
 def _fault(content: Any) -> str:
@@ -153,16 +151,16 @@ def _fault(content: Any) -> str:
         found = sorted(KEYS ^ set(content)) if isinstance(content, dict) else sorted(KEYS)
         return f"its keys are not those of a record ({', '.join(map(str, found))})"
     for key in TEXTS:
-        if not isinstance(content[key], str) or not content[key].strip():
+        if not speakable(content[key]) or not content[key].strip():
             return f"{key} is no text"
     versions, seconds, rows = content["versions"], content["seconds"], content["rows"]
     if (
         not isinstance(versions, dict)
         or not versions
-        or not all(isinstance(v, str) for v in versions.values())
+        or not all(speakable(text) for pair in versions.items() for text in pair)
     ):
         return "versions is no table of names and versions"
-    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
+    if not finite(seconds) or seconds < 0:
         return "seconds is no duration"
     if (
         not isinstance(rows, list | tuple)
@@ -174,8 +172,14 @@ def _fault(content: Any) -> str:
         date.fromisoformat(content["date"])
     except ValueError:
         return "date is no day as YYYY-MM-DD"
+    return _fault_of_rows(rows, COLUMNS.get(content["experiment"], {}))
+
+
+def _fault_of_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[type, ...]]
+) -> str:
+    for row in rows:
+        for name, kinds in columns.items():
+            if type(row.get(name, ...)) not in kinds:
+                return f"'{name}' is missing from a row or of another type"
     return ""
-
-
-def _warn(name: str, reason: str) -> None:
-    warnings.warn(f"records/{name} is left out: {reason}", RuntimeWarning, stacklevel=3)

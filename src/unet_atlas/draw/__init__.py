@@ -9,6 +9,7 @@ from unet_atlas.draw.bar_charts import bars, stacked_bars
 from unet_atlas.draw.dataflow import flow
 from unet_atlas.draw.line_chart import lines
 from unet_atlas.draw.pictures import Gallery, gallery
+from unet_atlas.draw.roofline import roofline
 from unet_atlas.draw.svg import Figure
 from unet_atlas.draw.tree import family_tree
 from unet_atlas.draw.u_shape import u_diagram
@@ -21,6 +22,7 @@ __all__ = [
     "flow",
     "gallery",
     "lines",
+    "roofline",
     "stacked_bars",
     "u_diagram",
 ]
