@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
         action="append",
         default=[],
         choices=list(EXPERIMENTS),
-        help="this experiment alone, into the day's record; may be given again",
+        help="this experiment and the ceilings, into the day's record; may be given again",
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs (default: 0)")
     options = parser.parse_args(argv)

@@ -51,11 +51,11 @@ def test_only_what_passed_is_published() -> None:
 
 
 def test_the_run_checks_the_printed_site_before_it_is_opened() -> None:
-    """In this order; the notebooks of two chapters are tried at the end."""
+    """In this order; the notebook of a chapter is tried at the end."""
     run = (ROOT / ".ci/run").read_text("utf8")
     order = ["make test", "make book", "print_book.py", "check_site.py", "-m browser"]
     places = [run.index(part) for part in [*order, "try_notebooks.py"]]
     assert places == sorted(places)
     tried = run.partition("try_notebooks.py")[2].split("\n")[0].split()
     assert all((ROOT / name).is_file() for name in tried)
-    assert len(tried) >= 2
+    assert tried

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +71,26 @@ def test_long_calls_are_warm_after_fewer():
     assert len(device.calls) == 1 + 2
 
 
+def test_warm_up_goes_on_until_the_clocks_have_risen():
+    device = Device()
+    found = timed(device, [device.call("a", *[50] * 4, 10)], settle=200)
+    assert set(found.samples) == {10}
+    few = Device()
+    timed(few, [few.call("a", 50)], warm_up=6, settle=200)
+    assert len(few.calls) == 6 + 5
+
+
+def test_long_calls_settle_after_fewer():
+    device = Device()
+    timed(device, [device.call("a", 5000)], settle=100_000)
+    assert len(device.calls) == 1 + 2
+
+
+def test_real_sessions_let_the_clocks_rise():
+    assert benches.FULL.settle > benches.QUICK.settle > 0
+    assert 3000 * benches.QUICK.seconds > benches.QUICK.settle  # else it would never be reached
+
+
 def test_the_device_is_waited_for_before_samples_are_read():
     device = Device()
     read = []
@@ -116,12 +137,26 @@ def test_a_rotation_is_larger_than_the_cache(monkeypatch):
     assert benches.rotation_size(tiny.bench(), 1) == 2
 
 
-def test_a_graph_is_captured_after_a_warm_up_on_a_side_stream(monkeypatch):
-    said = []
+@pytest.fixture
+def no_side_stream() -> Iterator[None]:
+    """Without the stream of this process, which a test replaces."""
+    benches.side_stream.cache_clear()
+    yield
+    benches.side_stream.cache_clear()
+
+
+def test_graphs_are_captured_after_a_warm_up_on_one_side_stream(monkeypatch, no_side_stream):
+    said, streams = [], []
 
     class Stream:
+        def __init__(self, device: object = None):
+            said.extend(["new"] if device else [])
+
         def wait_stream(self, other: object) -> None:
             said.append("wait")
+
+        def synchronize(self) -> None:
+            said.append("synchronize")
 
     class Using:
         def __init__(self, name: str):
@@ -138,16 +173,25 @@ def test_a_graph_is_captured_after_a_warm_up_on_a_side_stream(monkeypatch):
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: Using("side"))
     replay = SimpleNamespace(replay=lambda: said.append("replay"))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: replay)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph: Using("capture"))
-    call = benches.captured(
-        tiny.bench(device=torch.device("cuda")), lambda: said.append("call") or 7
+    monkeypatch.setattr(
+        torch.cuda, "graph", lambda graph, stream: streams.append(stream) or Using("capture")
     )
-    assert said == [
+    monkeypatch.setattr(torch, "ones", lambda *size, device: torch.zeros(size))
+    monkeypatch.setattr(torch, "addmm", lambda *given: said.append("product"))
+    cuda = tiny.bench(device=torch.device("cuda"))
+    call = benches.captured(cuda, lambda: said.append("call") or 7)
+    capture = [
         *("wait", "side", "call", "call", "call", "end of side", "wait"),
         *("capture", "call", "end of capture"),
     ]
+    assert said == ["new", "side", "product", "end of side", "synchronize", *capture]
     assert call() == 7
     assert said[-1] == "replay"
+    said.clear()
+    benches.captured(cuda, lambda: said.append("call"))
+    assert said == capture
+    assert len(streams) == 2
+    assert len(set(streams)) == 1
 
 
 def test_without_cuda_a_call_is_its_own_graph():

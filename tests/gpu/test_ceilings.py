@@ -30,6 +30,16 @@ def test_rates(monkeypatch):
     assert found["bytes"] == 2 * 1000 / 2e-3
 
 
+def test_short_products_are_timed_more_often(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        ceilings, "timed", lambda bench, calls: seen.append(bench.effort) or Timing(1.0, (1.0,))
+    )
+    rows()
+    assert {effort.most for effort in seen} == {300}
+    assert {effort.least for effort in seen} == {tiny.EFFORT.least}
+
+
 def test_precision_by_dtype(monkeypatch):
     seen = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,9 +46,45 @@ def rows(experiment: str, jobs: list) -> list[dict]:
 def unmetered(monkeypatch) -> None:
     """Bytes are not followed, which takes seconds a call."""
     monkeypatch.setattr(guided, "highest", lambda bench, call: call() or 1000)
+    monkeypatch.setattr(throughput, "highest", lambda bench, call: call() or 5000)
+
+
+@pytest.fixture
+def orders(monkeypatch) -> list[str]:
+    """The orders of attention kernels that are asked for."""
+    asked = []
+
+    @contextmanager
+    def attention(kind):
+        asked.append(kind)
+        yield
+        asked.append("end")
+
+    for part in (building, placement, decoding):
+        monkeypatch.setattr(part, "attention", attention)
+    return asked
 
 
 # Building
+
+
+def test_attention_is_never_left_to_the_device(model: str, orders, monkeypatch):
+    monkeypatch.setattr(
+        placement, "timed", lambda *_: orders.append("timed") or Timing(1.0, (1.0,))
+    )
+    list(placement.jobs(tiny.bench(), [model])[0].run())
+    assert orders == ["cuDNN", "timed", "end"]
+    orders.clear()
+    monkeypatch.setattr(decoding, "timed", lambda *_: orders.append("timed") or Timing(1.0, (1.0,)))
+    list(decoding.jobs(tiny.bench(quick=True), [tiny.work(model)])[0].run())
+    assert orders == ["fused", "timed", "end"]
+    orders.clear()
+    whole = building.measure.measure_pass
+    monkeypatch.setattr(
+        building.measure, "measure_pass", lambda *given: orders.append("pass") or whole(*given)
+    )
+    list(building.jobs(tiny.bench(quick=True), [model])[0].run())
+    assert orders == ["fused", "pass", "end", "pass"]
 
 
 def test_building(model: str):
@@ -116,6 +153,20 @@ def test_a_unet_without_a_middle(tmp_path: Path):
     assert "mid" not in [r["stage"] for r in found]
 
 
+def test_a_profiler_that_fails_says_so_and_times_stay(model: str, monkeypatch):
+    def profiled(unet, inputs):
+        raise RuntimeError("CUPTI is in use.")
+
+    said = []
+    monkeypatch.setattr(stages, "profiled", profiled)
+    cuda = tiny.bench(device=torch.device("cuda"), say=said.append)
+    assert stages._kernels(cuda, build_unet(model), {}) == {}
+    assert said == ["  the profiler failed: RuntimeError: CUPTI is in use"]
+    monkeypatch.setattr(stages, "_kernels", lambda *_: {})
+    found = rows("stages", stages.jobs(tiny.bench(), [model]))
+    assert {(r["profiler"], r["kernels"]) for r in found} == {(None, None)}
+
+
 def event(name: str, start: float, end: float, *kernels: float, device=DeviceType.CPU):
     return SimpleNamespace(
         name=name,
@@ -169,6 +220,22 @@ def test_decoding(model: str):
     assert decoding.jobs(tiny.bench(), [work])[-1].needs() == decoding.COMPILATION
 
 
+def test_a_compiled_decoder_leaves_no_cache(model: str, monkeypatch):
+    said = []
+
+    @contextmanager
+    def cold(bench):
+        said.append("cold")
+        yield
+        said.append("gone")
+
+    monkeypatch.setattr(decoding, "cold_compiler", cold)
+    monkeypatch.setattr(decoding, "decode", lambda vae, latents: None)
+    for job in decoding.jobs(tiny.bench(), [tiny.work(model)]):
+        list(job.run())
+    assert said == ["cold", "gone"]
+
+
 def decoded(monkeypatch, batch: int, side: int, fail_above: int = 10**9) -> list[int]:
     """The batches in which so many latents are decoded."""
     seen = []
@@ -205,7 +272,11 @@ def test_throughput(model: str, monkeypatch, unmetered):
     for row in found:
         images = 1000 * row["batch"] / (20 * row["step"] + row["decode"])
         assert row["images_per_second"] == pytest.approx(images)
-        assert row["peak"] == 1000 + cost.weight_bytes(build_unet(model)) // 2
+        vae = decoding.decoder(tiny.bench(), tiny.work(model), throughput.DECODER)
+        weights = cost.weight_bytes(build_unet(model)) // 2 + benches.model_bytes(vae)
+        assert row["peak"] == 5000 + weights  # decoding takes more than the step's 1000
+    monkeypatch.setattr(throughput, "highest", lambda bench, call: 10)
+    assert batched(model, monkeypatch, eager(), [1])[0]["peak"] == 1000 + weights
 
 
 def test_after_the_first_batch_without_room_none_is_tried(model: str, monkeypatch):
@@ -248,17 +319,20 @@ def test_with_little_time_blocks_alone_are_compiled(model: str):
     assert rich.recipe(work).compiled == "whole"
     assert rich.recipe(work).any_batch
     poor, work = state(model, 30)
-    assert (poor.recipe(work).compiled, poor.recipe(work).name) == ("regional", "compile, regional")
+    assert (poor.recipe(work).compiled, poor.recipe(work).name) == ("regional", "chosen, regional")
 
 
 def test_what_a_batch_needs(model: str):
     found, work = state(model, 1000)
-    assert found.needs(work, 1) == throughput.NEEDS["regional"]
+    assert found.needs(work, 1) == throughput.NEEDS["regional"] + 0.6
     found.shop.take(work.model, found.recipe(work))
-    assert found.needs(work, 2) == 2.0
-    assert found.needs(work, 32) == throughput.NEEDS["whole"]
-    found.wide.add(work.name)
-    assert found.needs(work, 64) == 2.0
+    assert found.needs(work, 5) == 2.0 + 3
+    assert found.needs(work, 40) == throughput.NEEDS["whole"] + 24
+    found.wide.add((work.name, 40))
+    assert found.needs(work, 40) == 2.0 + 24
+    assert found.needs(work, 60) == throughput.NEEDS["whole"] + 36
+    quick, work = state(model, 1000, quick=True)
+    assert quick.needs(work, 1) == (throughput.NEEDS["regional"] + 0.6) / 4
 
 
 def test_large_batches_are_no_graphs_and_mark_what_was_compiled(model: str, monkeypatch):
@@ -269,7 +343,17 @@ def test_large_batches_are_no_graphs_and_mark_what_was_compiled(model: str, monk
     for batch in (1, 4, 8, 32):
         throughput._step(found, work, found.recipe(work), batch)
     assert asked == [True, True, False, False]
-    assert found.wide == {work.name}
+    assert found.wide == {(work.name, 32)}
+
+
+def test_a_row_says_where_graphs_are_left_out(model: str, monkeypatch):
+    measurement = {"step": 1.0, "decode": 1.0, "samples": [1.0], "images_per_second": 1.0,
+                   "peak": 1}  # fmt: skip
+    monkeypatch.setattr(throughput, "_measure", lambda *given: measurement)
+    names = [r["rung"] for r in batched(model, monkeypatch, eager(), (4, 8))]
+    assert names == ["eager", "eager, without graphs"]
+    names = [r["rung"] for r in batched(model, monkeypatch, eager(graphs=False), (8,))]
+    assert names == ["eager"]
 
 
 # Resolution
@@ -280,6 +364,14 @@ def test_resolution(model: str, unmetered):
     small, large = found
     assert large["attention_macs"] > 6 * small["attention_macs"]
     assert 3.9 < large["macs"] / small["macs"] < 8
+
+
+def test_a_quick_session_begins_a_size_with_little_time(model: str):
+    needs = [
+        resolution.jobs(tiny.bench(quick=quick), [model], (64,))[0].needs()
+        for quick in (False, True)
+    ]
+    assert needs == [3.0, 1.0]
 
 
 def test_a_size_without_room_is_a_row(model: str, monkeypatch):

@@ -65,12 +65,20 @@ def test_clocks_are_read_while_the_device_works(driver):
     process = Process("1980, 2619, 700.00\n")
     products = driver(process)
     assert facts.clocks(CUDA) == {"sm_mhz": 1980, "memory_mhz": 2619, "power_limit_w": 700}
-    assert len(products) == 2
+    assert len(products) == facts.BEFORE + 2
     assert process.command[1:] == [
         "--query-gpu=clocks.sm,clocks.mem,power.limit",
         "--format=csv,noheader,nounits",
         "--id=GPU-12-34",
     ]
+
+
+def test_the_clocks_have_risen_before_they_are_asked_for(driver, monkeypatch):
+    products, asked = driver(Process("")), []
+    monkeypatch.setattr(facts, "_ask", lambda *_: asked.append(len(products)) or [])
+    facts.clocks(CUDA)
+    assert asked == [facts.BEFORE]
+    assert facts.BEFORE >= 50
 
 
 def test_what_the_driver_does_not_tell_is_left_out(driver):

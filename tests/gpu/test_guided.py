@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -61,6 +63,47 @@ def test_a_replay_starts_from_the_noise_that_it_is_given(model: str, monkeypatch
     for call in module._calls(bench, step, graphs=True):
         call()
     assert all(torch.equal(a, b) for a, b in zip(seen, step.latents, strict=True))
+
+
+def test_the_stream_of_captures_is_there_before_bytes_are_counted(model: str, monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "side_stream", lambda device: said.append(device))
+    monkeypatch.setattr(module, "highest", lambda *_: said.append("counted") or 1)
+    monkeypatch.setattr(module, "time_line", lambda bench: SimpleNamespace(wait=lambda: None))
+    monkeypatch.setattr(
+        module, "timed", lambda bench, made: made.append(lambda: (0, torch.ones(1)))
+    )
+    step = guided(tiny.bench(), place(tiny.bench(), model, Recipe("fp32")), 8)
+    cuda = tiny.bench(device=torch.device("cuda"))
+    measured(cuda, step, graphs=True)
+    assert said == [cuda.device, "counted"]
+    said.clear()
+    measured(cuda, step, graphs=False)
+    assert said == ["counted"]
+
+
+def test_every_compiled_recipe_has_a_cold_cache_of_its_own(model: str, monkeypatch):
+    said = []
+
+    @contextmanager
+    def cold(bench):
+        said.append("cold")
+        yield
+        said.append("gone")
+
+    monkeypatch.setattr(module, "cold_compiler", cold)
+    monkeypatch.setattr(module, "place", lambda bench, source, recipe: said.append(recipe.name))
+    shop, recipe = Shop(tiny.bench()), Recipe("whole", compiled="whole")
+    shop.take(model, Recipe("plain"))
+    shop.take(model, recipe)
+    shop.take(model, replace(recipe, graphs=True))
+    shop.take(model, replace(recipe, name="fp8", dtype="fp8"))
+    shop.clear()
+    assert said == ["plain", "cold", "whole", "gone", "cold", "fp8", "gone"]
+    shop.take(model, recipe)
+    said.clear()
+    del shop
+    assert said == ["gone"]
 
 
 def test_an_output_that_is_not_finite_is_an_error(model: str, monkeypatch):

@@ -83,13 +83,22 @@ def test_a_rung_that_fails_is_a_row_and_the_ladder_goes_on(work: ladder.Work, mo
     assert not any(reading.fault_of_row("ladder", row) for row in found)
 
 
-def test_the_order_puts_what_is_slow_to_compile_last(work: ladder.Work):
-    other = replace(work, name="other")
-    names = [job.name for job in ladder.jobs(tiny.bench(), [work, other])]
-    assert names[6:8] == ["tiny, 64 px: fused QKV", "other: fp32"]
-    assert names[14] == "tiny, 64 px: compile, regional"
-    assert names[-3:] == ["tiny, 64 px: fp8", "other: fp8", "tiny, 64 px: max-autotune"]
-    assert len(names) == len(set(names)) == 23
+def test_the_first_work_comes_first_and_what_is_slow_to_compile_last(work: ladder.Work):
+    works = [work, replace(work, name="b"), replace(work, name="c")]
+    names = [job.name for job in ladder.jobs(tiny.bench(), works)]
+    assert names[:11] == [f"tiny, 64 px: {r.name}" for r in all_rungs()]
+    assert names[17:19] == ["b: fused QKV", "c: fp32"]
+    assert names[25:28] == ["b: compile, regional", "b: compile, whole", "b: CUDA graphs"]
+    assert names[-2:] == ["b: fp8", "c: fp8"]
+    assert len(names) == len(set(names)) == 33
+
+
+def test_a_rung_without_time_says_so(work: ladder.Work):
+    job = ladder.jobs(tiny.bench(), [work])[-1]
+    left_out = dict(job.missed())
+    assert not reading.fault_of_row("ladder", left_out)
+    assert (left_out["rung"], left_out["note"]) == ("fp8", "no time left")
+    assert left_out["milliseconds"] is None
 
 
 def test_what_a_rung_needs(work: ladder.Work):
@@ -121,7 +130,7 @@ def row(rung: str, milliseconds: float | None, difference: float | None = 0.01) 
         ([row("fp32", 9, 0.0), row("bf16", 5), row("tf32", 7)], "bf16"),
         ([row("bf16", 5), row("fp8", 3, 0.2)], "bf16"),  # too far from fp32
         ([row("bf16", 5), row("fp8", 3, 0.04)], "fp8"),
-        ([row("bf16", 5), row("max-autotune", 2)], "bf16"),  # too long to compile again
+        ([row("bf16", 5), row("a rung of other days", 2)], "bf16"),
         ([row("bf16", 5), row("CUDA graphs", None, None)], "bf16"),  # failed
         ([row("bf16", 5, None)], "bf16"),
         ([{**row("bf16", 5), "work": "another"}], None),

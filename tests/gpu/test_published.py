@@ -53,5 +53,6 @@ def test_what_published_speeds_amount_to(name: str, teraflops: int, share: int):
 def test_the_table_says_what_was_timed():
     shown = published.systems_table().shown.set_index("system")
     assert shown.loc["TensorRT, UNet only", "timed"] == "UNet"
-    assert shown.loc["MLPerf 4.1, batch 64", "timed"] == "whole picture"
-    assert shown.loc["stable-fast, SDXL", "guided steps a second"] == "21.60"
+    assert shown.loc["MLPerf 4.1, pass of 64", "timed"] == "whole picture"
+    assert shown.loc["stable-fast, SDXL", "guided it/s"] == "21.60"
+    assert shown.loc["stable-fast, SDXL", "card"] == "H100 SXM, fp16"

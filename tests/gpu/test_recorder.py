@@ -79,7 +79,7 @@ def test_everything_on_a_tiny_model(tmp_path: Path, chosen):
     file = recorder.record(tmp_path, bench, (), chosen, seconds=100_000)
     found = content(file)
     assert not reading.fault(found)
-    assert list(found["experiments"]) == list(EXPERIMENTS)
+    assert list(found["experiments"]) == [p.name for p in recorder.plans()]
     assert file.stat().st_size < 100_000
     assert left_on_disk(tmp_path) == ["records", f"records/{file.name}"]
     assert not [line for line in said if "fail" in line or "left out" in line]
@@ -120,7 +120,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, bench, chosen, script, sa
     assert left_on_disk(tmp_path) == ["records", f"records/{file.name}"]
 
 
-@pytest.mark.parametrize("what", ["seed", "torch", "diffusers", "date"])
+@pytest.mark.parametrize("what", ["seed", "torch", "diffusers", "cuda", "cudnn", "driver", "date"])
 def test_another_session_is_not_gone_on_with(
     tmp_path: Path, bench, chosen, script, said, monkeypatch, what: str
 ):
@@ -129,10 +129,10 @@ def test_another_session_is_not_gone_on_with(
         record(tmp_path, bench, chosen)
     (partial_file,) = (tmp_path / "_build" / "gpu").iterdir()
     other = content(partial_file)
-    if what in ("torch", "diffusers"):
-        other["versions"][what] = "0.1"
-    else:
+    if what in ("seed", "date"):
         other[what] = 99 if what == "seed" else "2020-01-01"
+    else:
+        other["versions"][what] = "0.1"
     partial_file.write_text(json.dumps(other))
     script.ran, script.failing = [], {}
     record(tmp_path, bench, chosen)
@@ -150,7 +150,7 @@ def test_a_partial_run_that_is_no_run_is_written_over(tmp_path: Path, bench, cho
 
 def test_only_without_a_record_makes_one(tmp_path: Path, bench, chosen, script):
     file = record(tmp_path, bench, chosen, "blocks", "build")
-    assert script.ran == list(content(file)["experiments"]) == ["build", "blocks"]
+    assert script.ran == list(content(file)["experiments"]) == ["ceilings", "build", "blocks"]
 
 
 def test_only_takes_its_place_in_the_days_record(tmp_path: Path, bench, chosen, script):
@@ -161,10 +161,23 @@ def test_only_takes_its_place_in_the_days_record(tmp_path: Path, bench, chosen, 
     file.write_text(json.dumps(before))
     assert record(tmp_path, bench, chosen, "build") == file
     after = content(file)
-    assert script.ran == ["build"]
+    assert script.ran == ["ceilings", "build"]
     assert len(after["experiments"]["build"]["rows"]) == 2
     assert list(after["experiments"]) == list(EXPERIMENTS)
     assert after["experiments"]["ladder"] == before["experiments"]["ladder"]
+
+
+def test_a_record_that_is_joined_has_the_clocks_of_the_new_session(
+    tmp_path: Path, bench, chosen, script, monkeypatch
+):
+    record(tmp_path, bench, chosen)
+    monkeypatch.setattr(facts, "clocks", lambda device: {"sm_mhz": 1500.0})
+    versions = facts.versions(bench.device)
+    monkeypatch.setattr(facts, "versions", lambda device: {**versions, "triton": "9.9"})
+    after = content(record(tmp_path, bench, chosen, "build"))
+    assert after["clocks"] == {"sm_mhz": 1500.0}
+    assert after["versions"]["triton"] == "9.9"
+    assert set(after["experiments"]) == set(EXPERIMENTS)
 
 
 def test_only_that_is_stopped_goes_on(tmp_path: Path, bench, chosen, script):
@@ -174,7 +187,7 @@ def test_only_that_is_stopped_goes_on(tmp_path: Path, bench, chosen, script):
     script.ran, script.failing = [], {}
     file = record(tmp_path, bench, chosen, "build", "blocks")
     assert script.ran == ["blocks"]
-    assert set(content(file)["experiments"]) == {"build", "blocks"}
+    assert set(content(file)["experiments"]) == {"ceilings", "build", "blocks"}
 
 
 def test_only_into_a_record_of_other_versions_is_refused(tmp_path: Path, bench, chosen, script):
@@ -241,6 +254,14 @@ def test_no_row_is_begun_after_its_time(bench, chosen, said):
     assert said[-1] == "  no time left for: 0; 1; 2; 3; long"
 
 
+def test_a_job_without_time_may_leave_a_row(bench, said):
+    slow = replace(bench, now=lambda: 0.0, until=5.0)
+    missed = {"a": 1.23456789, "note": "no time left"}
+    jobs = [Job("long", lambda: [{"a": 1}], lambda: 9.0, lambda: missed)]
+    assert recorder._run_jobs("x", jobs, slow, end=5) == [{"a": 1.23457, "note": "no time left"}]
+    assert said == ["  no time left for: long"]
+
+
 def test_time_that_one_does_not_need_goes_to_the_next():
     wanted = [Plan("a", 10, 1, None), Plan("b", 30, 2, None)]
     assert recorder._shares(wanted, False, 80) == [20, 80]
@@ -250,7 +271,13 @@ def test_time_that_one_does_not_need_goes_to_the_next():
 def test_the_shares_of_a_session_are_within_its_time():
     assert sum(p.seconds for p in recorder.plans()) <= recorder.TOTAL <= 600
     assert sum(p.quick for p in recorder.plans()) <= recorder.TOTAL_QUICK <= 60
-    assert [p.name for p in recorder.plans()] == list(EXPERIMENTS)
+    names = [p.name for p in recorder.plans()]
+    assert set(names) == set(EXPERIMENTS)
+    assert names[0] == "ceilings"
+    assert names[-1] == "throughput"
+    # what comes on top: imports before, and the last row after
+    assert recorder.TOTAL <= 600 - 80
+    assert recorder.TOTAL_QUICK <= 60 - 15
 
 
 def test_numbers_are_rounded_and_samples_are_few():

@@ -6,6 +6,7 @@ CPU they are readings of the clock. Book: *On a real GPU*.
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import math
@@ -33,16 +34,21 @@ GRAPH_WARM_UP = 3  # calls on a side stream before a CUDA graph is captured
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured for one row: about so many seconds of so many calls."""
+    """How much is measured for one row: about so many seconds of so many calls.
+
+    What comes before and doesn't count: ``warm_up`` calls, and ``settle`` milliseconds of them, in
+    which the clocks of an idle device rise.
+    """
 
     seconds: float
     least: int
     most: int
     warm_up: int
+    settle: float = 0.0
 
 
-FULL = Effort(1.0, 3, 50, 3)
-QUICK = Effort(0.25, 3, 20, 2)
+FULL = Effort(1.0, 3, 50, 3, settle=200)
+QUICK = Effort(0.25, 3, 20, 2, settle=50)
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,15 @@ class Bench:
 
 @dataclass(frozen=True)
 class Job:
-    """A named part of an experiment: its rows, and the seconds without which it isn't begun."""
+    """A named part of an experiment: its rows, and the seconds without which it isn't begun.
+
+    ``missed`` gives the row that stands for it then, where the record is to say so.
+    """
 
     name: str
     run: Callable[[], Iterable[Row]]
     needs: Callable[[], float] = lambda: 0.0
+    missed: Callable[[], Row] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,14 +151,14 @@ def timed(bench: Bench, calls: Sequence[Call], line: TimeLine | None = None) -> 
 
 def _warm(rotation: Iterator[Call], effort: Effort, line: TimeLine) -> float:
     """Warm-up calls; milliseconds of the last. Long calls are warm after fewer."""
-    spent, once = 0.0, 0.0
-    for _ in range(effort.warm_up):
+    calls, spent, once = 0, 0.0, 0.0
+    while calls < effort.warm_up or spent < effort.settle:
         start = line.mark()
         next(rotation)()
         end = line.mark()
         line.wait()
         once = line.between(start, end)
-        spent += once
+        calls, spent = calls + 1, spent + once
         if spent > 3000 * effort.seconds:
             break
     return once
@@ -167,6 +177,21 @@ def rotation_size(bench: Bench, set_bytes: int) -> int:
     return min(max(math.ceil(3 * cache / max(set_bytes, 1)), 2), MOST_SETS)
 
 
+@functools.cache
+def side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The one stream on which all CUDA graphs are captured.
+
+    A library's workspace for a stream is allocated at its first product and stays. Ask for the
+    stream before bytes are counted, so that the workspace is nobody's.
+    """
+    side = torch.cuda.Stream(device)
+    with torch.cuda.stream(side):
+        operand = torch.ones(16, 16, device=device)
+        torch.addmm(operand[0], operand, operand)
+    side.synchronize()
+    return side
+
+
 def captured(bench: Bench, call: Call) -> Call:
     """The call's kernels as a CUDA graph: one launch a replay, on the memory of the capture.
 
@@ -174,14 +199,14 @@ def captured(bench: Bench, call: Call) -> Call:
     """
     if not bench.cuda:
         return call
-    side = torch.cuda.Stream()
+    side = side_stream(bench.device)
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(GRAPH_WARM_UP):
             call()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=side):
         result = call()
 
     def replay() -> Any:

@@ -16,6 +16,7 @@ from unet_atlas import measure
 from unet_atlas.build import build_unet
 from unet_atlas.device import DTYPES
 from unet_atlas.gpu.bench import Bench, Job, Row, attempt, tidy, time_line
+from unet_atlas.gpu.recipes import FUSED, attention
 
 MODELS = ("sd-1.5", "sd-2.1-v", "sd-2.1-unclip-h", "sdxl-base-1.0", "sdxl-refiner-1.0")
 QUICK_MODELS = ("sd-1.5", "sdxl-base-1.0")
@@ -45,7 +46,8 @@ def _row(bench: Bench, model: str, word: str) -> Iterator[Row]:
 
     built = meter(build)
     reserved = torch.cuda.memory_reserved(bench.device) - before if bench.cuda else built.kept
-    fused = measure.measure_pass(built.result, built.kept, None, 1, meter)
+    with attention(FUSED):
+        fused = measure.measure_pass(built.result, built.kept, None, 1, meter)
     built.result.set_attn_processor(AttnProcessor())
     plain, _ = attempt(lambda: measure.measure_pass(built.result, built.kept, None, 1, meter))
     yield {

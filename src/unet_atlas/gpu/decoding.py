@@ -6,6 +6,7 @@ Book: *The speed ladder*.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,7 +26,7 @@ from unet_atlas.gpu.bench import (
     timed,
 )
 from unet_atlas.gpu.ladder import Work
-from unet_atlas.gpu.recipes import cast, quiet_compiler
+from unet_atlas.gpu.recipes import FUSED, attention, cast, cold_compiler, quiet_compiler
 
 MOST_PIXELS = 4 * 1024**2  # decoded at once: the widest tensor stays below 2³¹ elements
 COMPILATION = 15.0  # seconds without which none is begun
@@ -103,7 +104,8 @@ def _parts(vae: AutoencoderKL, latents: Tensor, together: int) -> None:
 
 
 def _row(bench: Bench, work: Work, way: Way) -> Iterator[Row]:
-    with precision(tf32=way.dtype != "fp32"), quiet_compiler():
+    cache = cold_compiler(bench) if way.compiled else nullcontext()
+    with cache, precision(tf32=way.dtype != "fp32"), attention(FUSED), quiet_compiler():
         vae = decoder(bench, work, way)
         sets = rotation_size(bench, 2**24)  # the network's own tensors are larger than the cache
         inputs = [random_latents(bench, work, vae, 1) for _ in range(min(sets, 4))]

@@ -19,6 +19,7 @@ CLOCKS = {  # a record's name: nvidia-smi's
 }
 PATIENCE = 20.0  # seconds
 BUSY = 8192  # side of the products that are computed while the clocks are read
+BEFORE = 50  # of them come first: an idle device takes a while to raise its clocks
 
 
 def device_name(device: torch.device) -> str:
@@ -51,6 +52,8 @@ def clocks(device: torch.device) -> dict[str, float]:
         torch.mm(operand, operand)
         torch.cuda.synchronize(device)
 
+    for _ in range(BEFORE):
+        work()
     answers = _ask(device, list(CLOCKS.values()), work)
     return {
         name: float(answer)

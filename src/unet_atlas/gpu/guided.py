@@ -5,7 +5,9 @@ There is no scheduler around it: its few numbers cost nothing. Book: *The speed 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -27,11 +29,12 @@ from unet_atlas.gpu.bench import (
     highest,
     model_bytes,
     random_inputs,
+    side_stream,
     tidy,
     time_line,
     timed,
 )
-from unet_atlas.gpu.recipes import Recipe, place
+from unet_atlas.gpu.recipes import Recipe, cold_compiler, place
 from unet_atlas.roles import ATTENTION_PRODUCTS
 
 GUIDANCE, STRIDE = 7.5, -0.05  # how far the text pulls; how far one step goes
@@ -60,7 +63,10 @@ class Guided:
 
 @dataclass(frozen=True)
 class Measured:
-    """A guided step: its times, its first call's seconds, its bytes at most, an output."""
+    """A guided step: its times, its first call's seconds, its bytes at most, an output.
+
+    The first call compiles where that is to be done, and then it takes the first step.
+    """
 
     timing: Timing
     first: float
@@ -89,6 +95,8 @@ def measured(bench: Bench, step: Guided, graphs: bool) -> Measured:
     step.step(step.latents[0])
     time_line(bench).wait()
     first = bench.now() - start
+    if graphs and bench.cuda:
+        side_stream(bench.device)
     made: list[Call] = []
     peak = highest(bench, lambda: made.extend(_calls(bench, step, graphs)))
     timing = timed(bench, made)
@@ -123,11 +131,15 @@ class StepMacs(NamedTuple):
 class Shop:
     """Holds one UNet at a time: that of the last recipe.
 
-    A recipe that differs in CUDA graphs only takes over the compiled UNet of the one before.
+    A recipe that differs in CUDA graphs only takes over the compiled UNet of the one before. Each
+    compiled UNet begins with a cold cache of its own, so that the seconds of its first call, which
+    are those of compilation and of the first step, are what a first run takes.
     """
 
     def __init__(self, bench: Bench):
         self.bench, self.key, self.unet = bench, None, None
+        self.cache = ExitStack()
+        weakref.finalize(self, self.cache.close)  # a shop may go without being cleared
 
     def holds(self, source: str, recipe: Recipe) -> bool:
         """Whether the UNet of a recipe is at hand."""
@@ -138,6 +150,8 @@ class Shop:
         if self.holds(source, recipe):
             return self.unet, False
         self.clear()
+        if recipe.compiled:
+            self.cache.enter_context(cold_compiler(self.bench))
         self.unet = place(self.bench, source, recipe)
         self.key = (source, _without_graphs(recipe))
         return self.unet, True
@@ -146,6 +160,7 @@ class Shop:
         """Let go of the UNet, and of what was compiled for it."""
         self.key = self.unet = None
         torch._dynamo.reset()
+        self.cache.close()
         tidy(self.bench)
 
 

@@ -19,7 +19,6 @@ from unet_atlas.gpu.bench import Bench, Job, Row, attempt, cells
 from unet_atlas.gpu.guided import Shop, guided, measured, step_macs
 from unet_atlas.gpu.recipes import (
     REGIONAL,
-    TUNED,
     WHOLE,
     Recipe,
     eight_bits,
@@ -27,9 +26,10 @@ from unet_atlas.gpu.recipes import (
     quick_ladder,
     settings,
 )
+from unet_atlas.gpu.run import SAME
 
-SMALL = 0.05  # a relative difference to fp32 under which a recipe counts as the same
-NEEDS = {"": 3.0, REGIONAL: 20.0, WHOLE: 45.0, TUNED: 300.0}  # seconds of an H100 with SDXL
+NEEDS = {"": 3.0, REGIONAL: 20.0, WHOLE: 45.0}  # seconds of an H100 with SDXL
+NO_TIME = "no time left"
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,24 @@ def from_catalogue(name: str, model: str) -> Work:
 
 
 def jobs(bench: Bench, works: Sequence[Work]) -> list[Job]:
-    """One job a work and rung: first what needs no compiler, then what does, the longest last."""
+    """One job a work and rung: the first work's, then those of all others.
+
+    Within each part what needs no compiler comes first, and what takes longest to compile last.
+    """
     shop, references, all_rungs = Shop(bench), {}, rungs(bench)
     phases = (
         [r for r in all_rungs if not r.compiled],
-        [r for r in all_rungs if r.compiled in (REGIONAL, WHOLE) and not r.quantised],
-        [r for r in all_rungs if r.compiled == WHOLE and r.quantised],
+        [r for r in all_rungs if r.compiled and not r.quantised],
+        [r for r in all_rungs if r.compiled and r.quantised],
     )
-    tuned = [r for r in all_rungs if r.compiled == TUNED]
-    order = [(w, r) for phase in phases for w in works for r in phase]
-    order += [(w, r) for w in works[:1] for r in tuned]
+    parts = (works[:1], works[1:])
+    order = [(w, r) for part in parts for phase in phases for w in part for r in phase]
     return [
         Job(
             f"{w.name}: {r.name}",
             partial(_row, bench, shop, references, w, r),
             partial(_needs, bench, shop, w, r),
+            partial(_cells, w, r, None, NO_TIME),
         )
         for w, r in order
     ]
@@ -88,16 +91,13 @@ def _needs(bench: Bench, shop: Shop, work: Work, recipe: Recipe) -> float:
 
 
 def best(rows: Sequence[Row], name: str, among: Sequence[Recipe]) -> Recipe | None:
-    """The fastest recipe of a work whose output hardly differs from fp32's; ``None`` without rows.
-
-    The longest compilation is left out: it is too long for anything but the ladder itself.
-    """
-    known = {r.name: r for r in among if r.compiled != TUNED}
+    """A work's fastest recipe whose output hardly differs from fp32's; ``None`` without rows."""
+    known = {r.name: r for r in among}
     found = [
         row
         for row in rows
         if row["work"] == name and row["rung"] in known and row["milliseconds"]
-        if row["difference"] is None or row["difference"] <= SMALL
+        if row["difference"] is None or row["difference"] <= SAME
     ]
     fastest = min(found, key=lambda row: row["milliseconds"], default=None)
     return known[fastest["rung"]] if fastest else None
@@ -110,6 +110,11 @@ def _row(
     found, note = attempt(lambda: _climb(bench, shop, references, work, recipe))
     if note:
         shop.clear()
+    yield _cells(work, recipe, found, note)
+
+
+def _cells(work: Work, recipe: Recipe, found: Row | None, note: str) -> dict[str, Any]:
+    """A row of what was found, or of nothing and why."""
     empty = {
         "milliseconds": None,
         "samples": [],
@@ -117,7 +122,7 @@ def _row(
         "peak": None,
         "difference": None,
     }
-    yield {
+    return {
         "work": work.name,
         "model": work.model,
         "latent": work.latent,

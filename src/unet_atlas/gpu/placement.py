@@ -30,6 +30,7 @@ from unet_atlas.gpu.bench import (
     seeded,
     timed,
 )
+from unet_atlas.gpu.recipes import CUDNN, attention
 
 BATCH = 2  # a guided step
 DTYPE, WORD = torch.bfloat16, "bf16"
@@ -61,7 +62,7 @@ def _row(
     tokens = _tokens(inputs["sample"].shape[2:], level)
     width, text = block.norm1.normalized_shape[0], inputs["encoder_hidden_states"]
     shape = (BATCH, tokens, width)
-    with precision(tf32=True), seeded(bench.seed):
+    with precision(tf32=True), seeded(bench.seed), attention(CUDNN):
         calls = _calls(bench, block, shape, text.shape)
         timing = timed(bench, [captured(bench, call) for call in calls])
     hidden = torch.empty(shape, dtype=DTYPE, device="meta")

@@ -125,19 +125,19 @@ def systems_table(frame: pd.DataFrame | None = None) -> Table:
     shown = pd.DataFrame(
         {
             "system": data["system"],
-            "card": data["card"],
-            "computes in": data["computes in"],
+            "card": data["card"] + ", " + data["computes in"],
             "software": data["software"],
             "published": data["published"],
             "timed": data["timed"],
-            "guided steps a second": [f"{v:.2f}" for v in data["guided steps a second"]],
+            "guided it/s": [f"{v:.2f}" for v in data["guided steps a second"]],
             "TFLOP/s": [f"{v / 1e12:.0f}" for v in data["FLOP/s"]],
-            "of the 16-bit data sheet": [
-                NONE if v != v else f"{100 * v:.0f} %" for v in data["share"]
-            ],
+            "of 16-bit peak": [NONE if v != v else f"{100 * v:.0f} %" for v in data["share"]],
         }
     )
-    caption = "Speeds as printed by their sources, and what they amount to by this book's count"
+    caption = (
+        "Speeds as printed by their sources, and what they amount to by this book's count; the "
+        "16-bit peak is that of the data sheet"
+    )
     return Table("published", caption, shown, data)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+import diffusers.utils
 import torch
 import torch._dynamo
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
@@ -27,22 +28,17 @@ from unet_atlas.gpu.ceilings import has_fp8
 from unet_atlas.gpu.quantised import FP8, INT8, quantise
 
 PLAIN, FUSED, CUDNN = "plain", "fused", "cuDNN"
-REGIONAL, WHOLE, TUNED = "regional", "whole", "tuned"
+REGIONAL, WHOLE = "regional", "whole"
 RECOMPILATIONS = 64  # kinds of transformer block that one piece of code may be compiled for
-TUNING = {  # of diffusion-fast: kernels are tried out, which takes minutes
-    "coordinate_descent_tuning": True,
-    "coordinate_descent_check_all_directions": True,
-    "epilogue_fusion": False,
-}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One way to run a UNet.
 
-    ``dtype`` is that of the products as rows name it. ``compiled`` is empty, ``regional`` (each
-    transformer block), ``whole`` or ``tuned`` (whole, kernels tried out). ``any_batch`` compiles
-    once for all batch sizes.
+    ``dtype`` is that of the products as rows name it. ``attention`` is a kind of :func:`attention`.
+    ``compiled`` is empty, ``regional`` (each transformer block) or ``whole``. ``any_batch``
+    compiles once for all batch sizes.
     """
 
     name: str
@@ -77,9 +73,7 @@ CHANGES = (  # a rung's name, and what it changes in the recipe before
     ("compile, whole", {"compiled": WHOLE}),
     ("CUDA graphs", {"graphs": True}),
     ("fp8", {"dtype": FP8}),
-    ("max-autotune", {"compiled": TUNED}),
 )
-SLOW = (WHOLE, TUNED)  # compilations that a quick run leaves out
 
 
 def ladder(eight_bits: str = FP8) -> tuple[Recipe, ...]:
@@ -99,7 +93,7 @@ def ladder(eight_bits: str = FP8) -> tuple[Recipe, ...]:
 
 def quick_ladder() -> tuple[Recipe, ...]:
     """The rungs that need no compilation of a whole UNet; CUDA graphs follow regional ones."""
-    rungs = [r for r in ladder() if r.compiled not in SLOW]
+    rungs = [r for r in ladder() if r.compiled != WHOLE]
     return (*rungs, replace(rungs[-1], name="CUDA graphs", graphs=True))
 
 
@@ -144,8 +138,6 @@ def _compile(bench: Bench, unet: UNet2DConditionModel, recipe: Recipe) -> None:
     # the whole UNet's inputs can be marked (see guided.py); those of its inner blocks can't
     any_size = True if recipe.compiled == REGIONAL else None
     how["dynamic"] = any_size if recipe.any_batch else False
-    if recipe.compiled == TUNED and bench.backend == "inductor":
-        how["mode"] = "max-autotune-no-cudagraphs"
     if recipe.compiled == REGIONAL:
         unet.compile_repeated_blocks(**how)
     else:
@@ -157,18 +149,46 @@ def settings(recipe: Recipe) -> Iterator[None]:
     """Everything that a recipe sets outside of the model, and as it was before afterwards."""
     with ExitStack() as stack:
         stack.enter_context(precision(tf32=recipe.dtype != "fp32"))
-        if recipe.attention == CUDNN:  # the others for what cuDNN does not take
-            order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]
-            order += [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-            stack.enter_context(sdpa_kernel(order, set_priority=True))
+        stack.enter_context(attention(recipe.attention))
+        stack.enter_context(without_adapters())
         if recipe.compiled:
             import torch._inductor.config as inductor  # takes seconds
 
-            tuning = TUNING if recipe.compiled == TUNED else {}
-            stack.enter_context(inductor.patch({"conv_1x1_as_mm": True, **tuning}))
+            stack.enter_context(inductor.patch({"conv_1x1_as_mm": True}))
             stack.enter_context(torch._dynamo.config.patch(recompile_limit=RECOMPILATIONS))
             stack.enter_context(quiet_compiler())
         yield
+
+
+@contextmanager
+def attention(kind: str) -> Iterator[None]:
+    """Fused attention in an order of its own, whatever PyTorch would try first on this device.
+
+    ``fused`` is FlashAttention where it fits (16 bits, heads of at most 256 channels), and the
+    memory-efficient kernel where it doesn't. ``cuDNN`` tries cuDNN's kernel before these. ``plain``
+    writes the scores out and asks for no kernel. Upstream: ``torch.nn.attention.sdpa_kernel``.
+    """
+    order = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    if kind == CUDNN:
+        order.insert(0, SDPBackend.CUDNN_ATTENTION)
+    with ExitStack() as stack:
+        if kind != PLAIN:
+            stack.enter_context(sdpa_kernel(order, set_priority=True))
+        yield
+
+
+@contextmanager
+def without_adapters() -> Iterator[None]:
+    """As if peft were not installed: diffusers imports it in every forward, which can't compile.
+
+    No model here has an adapter. Upstream: ``diffusers.utils.peft_utils.apply_lora_scale``.
+    """
+    before = diffusers.utils.USE_PEFT_BACKEND
+    diffusers.utils.USE_PEFT_BACKEND = False
+    try:
+        yield
+    finally:
+        diffusers.utils.USE_PEFT_BACKEND = before
 
 
 @contextmanager

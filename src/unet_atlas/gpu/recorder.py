@@ -30,7 +30,6 @@ from unet_atlas.gpu import (
     ladder,
     placement,
     reading,
-    recipes,
     resolution,
     stages,
     throughput,
@@ -39,7 +38,9 @@ from unet_atlas.gpu.bench import QUICK, Bench, Job, attempt, reason, tidy
 from unet_atlas.gpu.ladder import Work, from_catalogue
 from unet_atlas.gpu.run import Experiment, Run
 
-TOTAL, TOTAL_QUICK = 570.0, 48.0  # seconds of all experiments on an H100
+# seconds of all experiments on an H100; imports and the end of the last job come on top
+TOTAL, TOTAL_QUICK = 510.0, 40.0
+COMPARED = ("torch", "diffusers", "cuda", "cudnn", "driver")  # versions within one record
 MOST_SAMPLES = 50
 DIGITS, DIGITS_OF_SAMPLES = 6, 4  # significant
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -74,18 +75,19 @@ def plans() -> tuple[Plan, ...]:
 
     The shares of a full session are upper bounds, set from the work that there is: a guided step
     of SDXL takes 300 ms in fp32 and 30 to 50 in bf16, building it 2 s, compiling it whole a
-    minute. What an experiment doesn't need goes to those after it.
+    minute. What an experiment doesn't need goes to those after it. Throughput stands last: its
+    rows take longest, and when one goes on beyond its time, nothing after it is lost.
     """
     return (
         Plan("ceilings", 12, 3, lambda b, s, r: ceilings.jobs(b)),  # 6 rows of 1 to 2 s
-        Plan("build", 40, 5, lambda b, s, r: building.jobs(b, s.build)),  # 15 rows of 2 to 3 s
-        Plan("stages", 25, 4, lambda b, s, r: stages.jobs(b, s.stages)),  # mostly counting on meta
+        Plan("build", 36, 4, lambda b, s, r: building.jobs(b, s.build)),  # 15 rows of 2 to 3 s
+        Plan("stages", 22, 4, lambda b, s, r: stages.jobs(b, s.stages)),  # mostly counting on meta
         # 3 works: 7 rungs of 3 to 5 s, regional 15 s, whole 30 to 60 s, fp8 as much again
-        Plan("ladder", 310, 20, lambda b, s, r: ladder.jobs(b, s.works)),
-        Plan("decode", 30, 2, lambda b, s, r: decoding.jobs(b, s.works)),  # 3 compilations of 7 s
-        Plan("throughput", 115, 8, _throughput),  # SDXL: 60 s to compile, 40 s to run
-        Plan("resolution", 26, 3, lambda b, s, r: resolution.jobs(b, s.scaled, s.sizes)),
-        Plan("blocks", 12, 3, lambda b, s, r: placement.jobs(b, s.blocks)),  # 6 rows of 1 to 2 s
+        Plan("ladder", 275, 15, lambda b, s, r: ladder.jobs(b, s.works)),
+        Plan("decode", 28, 2, lambda b, s, r: decoding.jobs(b, s.works)),  # 3 compilations of 7 s
+        Plan("resolution", 25, 3, lambda b, s, r: resolution.jobs(b, s.scaled, s.sizes)),
+        Plan("blocks", 12, 2, lambda b, s, r: placement.jobs(b, s.blocks)),  # 6 rows of 1 to 2 s
+        Plan("throughput", 100, 7, _throughput),  # SDXL: 60 s to compile, 40 s to run
     )
 
 
@@ -144,13 +146,15 @@ def record(
     """Measure on the bench's device, and write ``records/<device>-<date>.json`` below ``root``.
 
     A session that was stopped goes on after its last finished experiment. With ``only``, these
-    experiments take their places in the record of the same device and day, if there is one.
+    experiments take their places in the record of the same device and day, if there is one; the
+    ceilings are always among them, because all that a page compares with them is of one card.
 
     Raises:
         AtlasError: a folder is not writable, the record is of another session, or nothing could
             be measured.
     """
     run = start(bench)
+    only = tuple(dict.fromkeys(["ceilings", *only])) if only else ()
     target = root / "records" / f"{name_of(run)}.json"
     partial = root / "_build" / "gpu" / f"{'-'.join([name_of(run), *only])}.json"
     for file in (target, partial):
@@ -198,14 +202,13 @@ def measure(
     """
     wanted = [p for p in plans() if p.name in names]
     begin, found = bench.now(), []
-    with recipes.cold_compiler(bench):
-        for plan, share in zip(wanted, _shares(wanted, bench.quick, seconds), strict=True):
-            limited = replace(bench, until=begin + share)
-            experiment = _experiment(plan, limited, chosen, run, begin + seconds)
-            if experiment.rows:
-                found.append(plan.name)
-                run = replace(run, experiments={**run.experiments, plan.name: experiment})
-                save(run, plan.name)
+    for plan, share in zip(wanted, _shares(wanted, bench.quick, seconds), strict=True):
+        limited = replace(bench, until=begin + share)
+        experiment = _experiment(plan, limited, chosen, run, begin + seconds)
+        if experiment.rows:
+            found.append(plan.name)
+            run = replace(run, experiments={**run.experiments, plan.name: experiment})
+            save(run, plan.name)
     if wanted and not found:
         raise AtlasError(f"Nothing could be measured on {run.device}; its messages say why.")
     return run
@@ -234,6 +237,7 @@ def _run_jobs(name: str, jobs: Sequence[Job], bench: Bench, end: float) -> list[
     for number, job in enumerate(jobs, start=1):
         if bench.left < job.needs():
             missed.append(job.name)
+            rows += [_rounded(job.missed())] if job.missed else []
             continue
         left = _clock(end - bench.now())
         bench.say(f"[{left} left] {name} {number}/{len(jobs)}: {job.name}")
@@ -276,7 +280,7 @@ def _chooser(bench: Bench, rows: Rows) -> throughput.Choice:
 
 
 def _record_before(run: Run, target: Path) -> Run:
-    """The record into which single experiments go, or the empty run.
+    """The record into which single experiments go, with this session's clocks; or the empty run.
 
     Raises:
         AtlasError: the record was made with other versions.
@@ -290,7 +294,7 @@ def _record_before(run: Run, target: Path) -> Run:
             f"records/{target.name} was made with other versions or another seed than are here; "
             "leave out --only to measure everything anew."
         )
-    return replace(before, file="")
+    return replace(run, experiments=before.experiments)
 
 
 def _begun(bench: Bench, run: Run, partial: Path) -> Mapping[str, Experiment]:
@@ -307,8 +311,7 @@ def _begun(bench: Bench, run: Run, partial: Path) -> Mapping[str, Experiment]:
 
 
 def _identity(run: Run) -> tuple[Any, ...]:
-    libraries = tuple(run.versions.get(name) for name in ("torch", "diffusers"))
-    return run.device, run.date, run.seed, run.quick, libraries
+    return run.device, run.date, run.seed, run.quick, *map(run.versions.get, COMPARED)
 
 
 def _read(file: Path) -> Mapping[str, Any] | None:

@@ -22,9 +22,9 @@ RECIPE = eager(graphs=True)
 
 def jobs(bench: Bench, models: Sequence[str], sizes: Sequence[int]) -> list[Job]:
     """One job a model and size in pixels."""
-    shop = Shop(bench)
+    shop, needs = Shop(bench), 1.0 if bench.quick else 3.0
     return [
-        Job(f"{model}, {size} px", partial(_row, bench, shop, model, size), lambda: 3.0)
+        Job(f"{model}, {size} px", partial(_row, bench, shop, model, size), lambda: needs)
         for model in models
         for size in sizes
     ]

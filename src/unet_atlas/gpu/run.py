@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FORMAT = "unet-atlas gpu 1"
+SAME = 0.05  # a relative difference to fp32 up to which an output counts as the same
 
 # What a row of each experiment holds. Milliseconds, bytes, MACs; `samples` are the milliseconds
 # of every timed call, so that a reader sees the spread; None where a cell does not apply.
@@ -79,22 +80,6 @@ EXPERIMENTS: Mapping[str, Columns] = {
         "samples": SAMPLES,
         "macs": WHOLE,
     },
-    # images a second: 20 guided steps and the VAE
-    "throughput": {
-        "work": TEXT,
-        "model": TEXT,
-        "latent": WHOLE,
-        "batch": WHOLE,  # images
-        "rung": TEXT,  # the recipe
-        "dtype": TEXT,
-        "step": MAYBE_NUMBER,  # ms of a guided step of the whole batch; None: out of memory
-        "decode": MAYBE_NUMBER,  # ms of decoding the whole batch
-        "samples": SAMPLES,  # of the step
-        "images_per_second": MAYBE_NUMBER,  # 1000 × batch ÷ (20 × step + decode)
-        "peak": MAYBE_NUMBER,
-        "macs": WHOLE,  # of a guided step of the whole batch
-        "note": TEXT,
-    },
     # one guided step at each size
     "resolution": {
         "model": TEXT,
@@ -120,6 +105,22 @@ EXPERIMENTS: Mapping[str, Columns] = {
         "macs": WHOLE,
         "params": WHOLE,
         "used": WHOLE,  # how many of these blocks the model holds at this level
+    },
+    # images a second: 20 guided steps and the VAE
+    "throughput": {
+        "work": TEXT,
+        "model": TEXT,
+        "latent": WHOLE,
+        "batch": WHOLE,  # images
+        "rung": TEXT,  # the recipe
+        "dtype": TEXT,
+        "step": MAYBE_NUMBER,  # ms of a guided step of the whole batch; None: out of memory
+        "decode": MAYBE_NUMBER,  # ms of decoding the whole batch
+        "samples": SAMPLES,  # of the step
+        "images_per_second": MAYBE_NUMBER,  # 1000 × batch ÷ (20 × step + decode)
+        "peak": MAYBE_NUMBER,
+        "macs": WHOLE,  # of a guided step of the whole batch
+        "note": TEXT,
     },
 }
 

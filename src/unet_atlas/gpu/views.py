@@ -15,13 +15,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 
-from unet_atlas import draw, measure, records
+from unet_atlas import cost, draw, measure, records
 from unet_atlas.build import build_unet
 from unet_atlas.device import parse_dtype
 from unet_atlas.gpu import allocator, published, reading
 from unet_atlas.gpu.floors import bounds
-from unet_atlas.gpu.run import Run
+from unet_atlas.gpu.run import SAME, Run
 from unet_atlas.records import Shown
 from unet_atlas.tables import NONE, Table, giga, mebibytes
 
@@ -29,6 +30,8 @@ COMMAND = "python scripts/record_gpu.py"
 STEPS = 20  # guided steps of a picture in `throughput`
 BUSY = 0.8  # below this share of its time at work, a stage waits for launches
 FP32_BYTES = 4
+LEAST = "at least: its arithmetic at the measured peak"
+SPREAD = "spread: the middle half of the samples as a share of their median"
 Row = Mapping[str, Any]
 Piece = Table | draw.Figure | str
 
@@ -118,8 +121,7 @@ def ceilings(run: Run) -> list[Piece]:
         spread=[_percent(v, 1) for v in data["spread"]],
         **{"data sheet": [_rate(v, u) for v, u in zip(data["data sheet"], units, strict=True)]},
     )
-    caption = "The ceilings of this card; the spread is that of the middle half of the samples"
-    return [Table("ceilings", caption, shown, data)]
+    return [Table("ceilings", f"The ceilings of this card; {SPREAD}", shown, data)]
 
 
 def spread(samples: Sequence[float]) -> float | None:
@@ -175,20 +177,27 @@ def passes(run: Run) -> list[Piece]:
             "predicted": _predicted(r).peak,
             "measured": r["peak"],
             "ratio": r["peak"] / _predicted(r).peak,
-            "plain": r["peak_plain"],
+            "plain, predicted": _predicted_plain(r),
+            "plain, measured": r["peak_plain"],
         }
         for r in rows_of(run, "build")
     )
+    plain = data["plain, measured"].astype(float)
     shown = data.assign(
         latent=[f"{v} × {v}" for v in data["latent"]],
         predicted=data["predicted"].map(mebibytes),
         measured=data["measured"].map(mebibytes),
         ratio=_numbers(data["ratio"], ".3f"),
-        plain=["no room" if v != v else mebibytes(int(v)) for v in data["plain"].astype(float)],
+        **{
+            "plain, predicted": data["plain, predicted"].map(mebibytes),
+            "plain, measured": ["no room" if v != v else mebibytes(int(v)) for v in plain],
+        },
     )
-    columns = {"ratio": "measured ÷ predicted", "plain": "measured, plain attention"}
-    caption = "The highest mark above the weights in one pass, fused attention but for the last"
-    return [Table("passes", caption, shown.rename(columns=columns), data)]
+    caption = (
+        "The highest mark above the weights in one pass: fused attention, measured ÷ predicted "
+        "of it, and plain attention"
+    )
+    return [Table("passes", caption, shown, data)]
 
 
 def _predicted(row: Row) -> measure.Measurement:
@@ -200,6 +209,20 @@ def _predicted(row: Row) -> measure.Measurement:
     # all is twice as large but the time steps: one number of 32 bits a sample in either
     peak = 2 * half.peak - FP32_BYTES * row["batch"]
     return measure.Measurement(half.model, half.latent, half.batch, 2 * half.weights, peak)
+
+
+def _predicted_plain(row: Row) -> int:
+    """The peak of a pass for a row of ``build``, with diffusers' explicit product and softmax."""
+    width = parse_dtype(row["dtype"]).itemsize
+    return _predicted_with_scores(row["model"], width, row["latent"], row["batch"])
+
+
+@cache
+def _predicted_with_scores(model: str, width: int, latent: int, batch: int) -> int:
+    # not twice as large in 32 bits for a model that keeps its scores in 32 bits in any dtype
+    unet = build_unet(model, dtype=torch.bfloat16 if width == 2 else torch.float32)
+    unet.set_attn_processor(AttnProcessor())
+    return cost.memory(unet, latent=latent, batch=batch).peak
 
 
 @cache
@@ -224,9 +247,13 @@ def stage_frame(run: Run, rows: Sequence[Row]) -> pd.DataFrame:
     Args:
         rows: those of ``stages`` that belong to one pass of one model.
     """
-    data = pd.DataFrame(rows).drop(columns="samples").set_index("stage")
+    data = _with_spread(rows).set_index("stage")
     data = data.join(bounds(data, _peak(run, data["dtype"].iloc[0]), bandwidth(run)))
     parts = data.drop(index="all", errors="ignore")
+    if (
+        "all" in data.index and not parts.empty
+    ):  # stages run one after the other: their floors add up
+        data.loc["all", "floor"] = parts["floor"].sum(skipna=False)
     data["time share"] = data["milliseconds"] / parts["milliseconds"].sum()
     data["work share"] = data["macs"] / parts["macs"].sum()
     data["rate"] = 2000 * data["macs"] / data["milliseconds"]
@@ -262,6 +289,7 @@ def _stage_table(title: str, data: pd.DataFrame) -> Table:
         {
             "stage": data.index,
             "ms": [f"{v:.3f}" for v in data["milliseconds"]],
+            "spread": [_percent(v, 1) for v in data["spread"]],
             "time": [_percent(v) for v in data["time share"]],
             "MACs": [_percent(v) for v in data["work share"]],
             "FLOPs a byte": [f"{v:,.0f}" for v in data["intensity"]],
@@ -274,7 +302,7 @@ def _stage_table(title: str, data: pd.DataFrame) -> Table:
     )
     caption = (
         f"{title}: shares of time and of MACs by stage. Bound by launches: kernels busy for less "
-        f"than {100 * BUSY:.0f} % of the time; else by the lower ceiling"
+        f"than {100 * BUSY:.0f} % of the time; else by the lower ceiling, reached or not; {SPREAD}"
     )
     return Table("stage-times", caption, shown, data.reset_index())
 
@@ -291,7 +319,7 @@ def _bound_sentence(model: str, parts: pd.DataFrame) -> str:
 
 def ladder_frame(run: Run) -> pd.DataFrame:
     """One row a work and rung: guided steps a second, speed-up, shares of the peaks."""
-    data = pd.DataFrame(rows_of(run, "ladder")).drop(columns="samples")
+    data = _with_spread(rows_of(run, "ladder"))
     times = data["milliseconds"].astype(float)
     data["milliseconds"] = times
     data["difference"] = data["difference"].astype(float)
@@ -326,6 +354,7 @@ def _ladder_table(work: str, data: pd.DataFrame) -> Table:
             "rung": data["rung"],
             "dtype": data["dtype"],
             "ms": _numbers(data["milliseconds"], ".2f"),
+            "spread": [_percent(v, 1) for v in data["spread"]],
             "steps/s": _numbers(data["steps a second"], ".2f"),
             "faster": _numbers(data["speed-up"], ".2f"),
             "of peak": data["of the measured peak"].map(_percent),
@@ -337,24 +366,44 @@ def _ladder_table(work: str, data: pd.DataFrame) -> Table:
     )
     caption = (
         f"{work}: guided steps of one image; shares of the measured peak and of the data sheet, "
-        "highest memory, distance to fp32's output"
+        f"highest memory, distance to fp32's output; {SPREAD}"
     )
     return Table("ladder", caption, _with_notes(shown, data), data)
 
 
+def _fastest(reached: pd.DataFrame) -> pd.Series | None:
+    """The fastest rung whose output hardly differs from fp32's, or is not known to."""
+    same = reached[~(reached["difference"] > SAME)]
+    return None if same.empty else same.loc[same["milliseconds"].idxmin()]
+
+
 def _best_sentence(work: str, reached: pd.DataFrame) -> str:
-    best = reached.loc[reached["milliseconds"].idxmin()]
+    best = _fastest(reached)
+    if best is None:
+        return f"{work}: every rung's output differs from fp32's by more than {SAME:g}."
     share = _percent(best["of the measured peak"])
     of_peak = "" if share == NONE else f", {share} of the peak measured in {best['dtype']}"
     rate = f"{best['steps a second']:.1f} guided steps a second"
     apart = best["difference"]
     moved = "" if apart != apart else f", at a distance of {apart:.0e} from fp32's output"
-    return f"{work}: the fastest rung is “{best['rung']}” with {rate}{of_peak}{moved}."
+    name = f"{work}: the fastest rung with the same output is “{best['rung']}”"
+    told = f"{name} with {rate}{of_peak}{moved}."
+    return told + _rest(best["milliseconds"], best["of the measured peak"])
+
+
+def _rest(milliseconds: float, share: float) -> str:
+    """How much of a step arithmetic takes at the measured peak, where that is known."""
+    if not share < 1:
+        return ""
+    return (
+        f" Of its {milliseconds:.2f} ms, {share * milliseconds:.2f} ms are arithmetic at that "
+        "peak; the rest is bytes, launches and kernels below the peak."
+    )
 
 
 def decode(run: Run) -> list[Piece]:
     """The VAE's decoder, timed alone."""
-    data = pd.DataFrame(rows_of(run, "decode")).drop(columns="samples")
+    data = _with_spread(rows_of(run, "decode"))
     data["rate"] = 2000 * data["macs"] / data["milliseconds"]
     shown = pd.DataFrame(
         {
@@ -364,35 +413,63 @@ def decode(run: Run) -> list[Piece]:
             "computes in": data["dtype"],
             "rung": data["rung"],
             "ms": _numbers(data["milliseconds"], ".2f"),
+            "spread": [_percent(v, 1) for v in data["spread"]],
             "GMACs": data["macs"].map(giga),
             "TFLOP/s": _numbers(data["rate"] / 1e12, ".1f"),
         }
     )
-    return [Table("decode", "Decoding latents, apart from the UNet", shown, data)]
+    return [Table("decode", f"Decoding latents, apart from the UNet; {SPREAD}", shown, data)]
 
 
 def beside_published(run: Run) -> list[Piece]:
-    """The published speeds, and below them the best rung of each work in this run."""
-    card, rows = published.card_of(run.device), []
-    for work, data in ladder_frame(run).dropna(subset="milliseconds").groupby("work", sort=False):
-        best = data.loc[data["milliseconds"].idxmin()]
-        sheet = card.rates["bf16"] if card else float("nan")
-        rows.append(
-            {
-                "system": f"this book's ladder: {work}",
-                "card": card.name if card else run.device,
-                "model": best["model"],
-                "computes in": best["dtype"],
-                "software": f"PyTorch {run.versions.get('torch', '')}".strip(),
-                "published": best["rung"],
-                "guided steps a second": best["steps a second"],
-                "timed": "UNet",
-                "FLOP/s": best["rate"],
-                "share": best["rate"] / sheet,
-            }
-        )
-    data = pd.concat([published.systems_frame(), pd.DataFrame(rows)], ignore_index=True)
+    """The published speeds; below them the best rung and the best batch of each work in this run.
+
+    A run without ``throughput`` has no batches to show.
+    """
+    own = pd.DataFrame([*_best_rungs(run), *_best_batches(run)])
+    data = pd.concat([published.systems_frame(), own], ignore_index=True)
     return [published.systems_table(data)]
+
+
+def _best_rungs(run: Run) -> list[Row]:
+    reached = ladder_frame(run).dropna(subset="milliseconds")
+    rows = []
+    for work, data in reached.groupby("work", sort=False):
+        if (best := _fastest(data)) is not None:
+            rows.append(_own_speed(run, f"ladder: {work}", best, 1, best["milliseconds"]))
+    return rows
+
+
+def _best_batches(run: Run) -> list[Row]:
+    """The row of ``throughput`` with most images a second, of several at once, for each work."""
+    best: dict[str, Row] = {}
+    for row in rows_of(run, "throughput") if "throughput" in run.experiments else ():
+        speed = row["images_per_second"]
+        if row["batch"] == 1 or speed is None:
+            continue
+        if row["work"] not in best or speed > best[row["work"]]["images_per_second"]:
+            best[row["work"]] = row
+    return [
+        _own_speed(run, f"throughput: {work}, batch {r['batch']}", r, r["batch"], r["step"])
+        for work, r in best.items()
+    ]
+
+
+def _own_speed(run: Run, name: str, row: Row, batch: int, milliseconds: float) -> Row:
+    """A step of this run as a row of :func:`published.systems_frame`."""
+    card, rate = published.card_of(run.device), 2000 * row["macs"] / milliseconds
+    return {
+        "system": f"this book's {name}",
+        "card": card.name if card else run.device,
+        "model": row["model"],
+        "computes in": row["dtype"],
+        "software": f"PyTorch {run.versions.get('torch', '')}".strip(),
+        "published": row["rung"],
+        "guided steps a second": 1000 * batch / milliseconds,
+        "timed": "UNet",
+        "FLOP/s": rate,
+        "share": rate / card.rates["bf16"] if card else math.nan,
+    }
 
 
 # --- throughput, resolution, blocks --------------------------------------------------------
@@ -400,11 +477,13 @@ def beside_published(run: Run) -> list[Piece]:
 
 def throughput(run: Run) -> list[Piece]:
     """For each work: images a second over the batch, and the table."""
-    data = pd.DataFrame(rows_of(run, "throughput")).drop(columns="samples")
+    data = _with_spread(rows_of(run, "throughput"))
     for name in ("step", "decode", "images_per_second", "peak"):
         data[name] = data[name].astype(float)
     peak = data["dtype"].map(peaks(run)).astype(float)
-    data["utilisation"] = 2000 * data["macs"] / data["step"] / peak
+    least = 2000 * data["macs"] / peak
+    data["utilisation"] = least / data["step"]
+    data["at most"] = 1000 * data["batch"] / (STEPS * least)
     found: list[Piece] = []
     reached = data.dropna(subset="images_per_second")
     if not reached.empty:
@@ -420,24 +499,27 @@ def _throughput_table(work: str, data: pd.DataFrame) -> Table:
             "batch": data["batch"],
             "recipe": data["rung"],
             "ms a step": _numbers(data["step"], ".2f"),
+            "spread": [_percent(v, 1) for v in data["spread"]],
             "ms to decode": _numbers(data["decode"], ".2f"),
             "images a second": _numbers(data["images_per_second"], ".3f"),
+            "at most": _numbers(data["at most"], ".3f"),
             "of peak": data["utilisation"].map(_percent),
             "GiB": _numbers(data["peak"] / 2**30, ".2f"),
         }
     )
     caption = (
-        f"{work}: images a second, the share of the measured peak that a step reaches, "
-        "and the highest memory"
+        f"{work}: images a second, and at most if {STEPS} steps ran at the measured peak and "
+        f"decoding took no time; a step's share of that peak; highest memory; {SPREAD} (of a step)"
     )
     return Table("throughput", caption, _with_notes(shown, data), data)
 
 
 def resolution(run: Run) -> list[Piece]:
     """For each model: the time of a guided step over the size, beside what its MACs predict."""
-    data = pd.DataFrame(rows_of(run, "resolution")).drop(columns="samples")
+    data = _with_spread(rows_of(run, "resolution"))
     data["milliseconds"] = data["milliseconds"].astype(float)
     data["rate"] = 2000 * data["macs"] / data["milliseconds"]
+    data["least"] = _least(run, data)
     found: list[Piece] = []
     for model, part in data.groupby("model", sort=False):
         reached = part.dropna(subset="milliseconds").set_index("resolution").sort_index()
@@ -446,28 +528,31 @@ def resolution(run: Run) -> list[Piece]:
             curves = pd.DataFrame({"measured": reached["milliseconds"], "at best rate": best})
             title = f"{model}: a guided step"
             found.append(draw.lines(curves, "pixels a side", "ms", title, log_x=True, log_y=True))
-        found.append(_resolution_table(model, part, _peak(run, part["dtype"].iloc[0])))
+        found.append(_resolution_table(model, part))
     return found
 
 
-def _resolution_table(model: str, data: pd.DataFrame, peak: float) -> Table:
+def _resolution_table(model: str, data: pd.DataFrame) -> Table:
     shown = pd.DataFrame(
         {
             "pixels a side": data["resolution"],
             "ms": _numbers(data["milliseconds"], ".2f"),
+            "ms at least": _numbers(data["least"], ".2f"),
+            "spread": [_percent(v, 1) for v in data["spread"]],
             "GMACs": data["macs"].map(giga),
             "attention products": (data["attention_macs"] / data["macs"]).map(_percent),
             "TFLOP/s": _numbers(data["rate"] / 1e12, ".1f"),
-            "of the measured peak": (data["rate"] / peak).map(_percent),
+            "of peak": (data["least"] / data["milliseconds"]).map(_percent),
         }
     )
-    caption = f"{model}: one guided step at each size"
+    caption = f"{model}: one guided step at each size; {LEAST}; {SPREAD}"
     return Table("resolution", caption, _with_notes(shown, data), data)
 
 
 def blocks(run: Run) -> list[Piece]:
     """The price list of transformer blocks: one table a model."""
-    data = pd.DataFrame(rows_of(run, "blocks")).drop(columns="samples")
+    data = _with_spread(rows_of(run, "blocks"))
+    data["least"] = _least(run, data)
     data["ms a GMAC"] = 1e9 * data["milliseconds"] / data["macs"]
     data["all"] = data["used"] * data["milliseconds"]
     return [_block_table(model, part) for model, part in data.groupby("model", sort=False)]
@@ -483,12 +568,14 @@ def _block_table(model: str, data: pd.DataFrame) -> Table:
             "parameters": [f"{v:,}" for v in data["params"]],
             "GMACs": data["macs"].map(giga),
             "ms": _numbers(data["milliseconds"], ".3f"),
+            "ms at least": _numbers(data["least"], ".3f"),
+            "spread": [_percent(v, 1) for v in data["spread"]],
             "ms a GMAC": _numbers(data["ms a GMAC"], ".4f"),
             "used": data["used"],
             "used × ms": _numbers(data["all"], ".2f"),
         }
     )
-    caption = f"{model}: one transformer block at each level, in a guided step"
+    caption = f"{model}: one transformer block at each level, in a guided step; {LEAST}; {SPREAD}"
     return Table("blocks", caption, shown, data)
 
 
@@ -499,6 +586,18 @@ def _peak(run: Run, dtype: str) -> float:
     """The measured peak of a dtype; of the fastest product where that one is missing, or NaN."""
     found = peaks(run)
     return found.get(dtype, max(found.values(), default=math.nan))
+
+
+def _least(run: Run, data: pd.DataFrame) -> pd.Series:
+    """Milliseconds of each row's arithmetic at the measured peak of its dtype."""
+    return 2000 * data["macs"] / data["dtype"].map(lambda dtype: _peak(run, dtype))
+
+
+def _with_spread(rows: Sequence[Row]) -> pd.DataFrame:
+    """Rows with the spread of their samples in place of these."""
+    data = pd.DataFrame(rows)
+    data["spread"] = [spread(samples) for samples in data.pop("samples")]
+    return data
 
 
 def _this_machine(view: View, run: Run) -> Shown:
@@ -551,7 +650,7 @@ DECODE = View("The decoder", ("decode",), decode)
 PUBLISHED = View("This book's ladder beside them", ("ceilings", "ladder"), beside_published)
 THROUGHPUT = View("Throughput", ("ceilings", "throughput"), throughput)
 RESOLUTION = View("Time by resolution", ("ceilings", "resolution"), resolution)
-BLOCKS = View("The price list of blocks", ("blocks",), blocks)
+BLOCKS = View("The price list of blocks", ("ceilings", "blocks"), blocks)
 VIEWS = (
     *(CEILINGS, WEIGHTS, PASSES, STAGES, LADDER, DECODE, PUBLISHED),
     *(THROUGHPUT, RESOLUTION, BLOCKS),
