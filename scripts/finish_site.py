@@ -36,7 +36,7 @@ THEME = """
     })();
   """
 BIG = "tables.js"
-ICON = "_static/favicon.svg"  # as seen from index.html
+NO_ICON = "data:,"  # a file would still be on its way when the page is left
 DESCRIBED = {  # pages that have no source, by the beginning of their title
     "Search": "Search all pages of UNet Atlas, an executable book on Stable Diffusion's UNets.",
     "Index": "All terms of UNet Atlas, from A to Z, each with the place that defines it.",
@@ -149,11 +149,11 @@ def mend_head(page: BeautifulSoup) -> None:
 
 
 def add_icon(page: BeautifulSoup) -> None:
-    """The page that only sends its reader on names the icon too: else a browser asks for another,
-    which is not there."""
+    """The page that only sends its reader on says that it has no icon: else a browser asks for
+    /favicon.ico, which is not there."""
     sends = page.find("meta", attrs={"http-equiv": re.compile("refresh", re.I)})
     if sends is not None and not page.select("link[rel~=icon]"):
-        sends.insert_after(page.new_tag("link", attrs={"href": ICON, "rel": "icon"}))
+        sends.insert_after(page.new_tag("link", attrs={"href": NO_ICON, "rel": "icon"}))
 
 
 def mend_theme(page: BeautifulSoup) -> None:

@@ -313,13 +313,13 @@ def test_pages_of_the_theme_are_described() -> None:
     assert "description" not in finish_page(page.replace("Search", "Heads"), {})
 
 
-def test_the_page_that_sends_its_reader_on_has_the_icon() -> None:
-    """Else a browser asks for /favicon.ico, which is not there; other pages name it themselves."""
+def test_the_page_that_sends_its_reader_on_asks_for_no_icon() -> None:
+    """Else a browser asks for /favicon.ico, which is not there; other pages name their own."""
     sends = '<meta http-equiv="Refresh" content="0; url=book/start.html"/>'
     once = finish_page(sends, {})
-    assert '<link href="_static/favicon.svg" rel="icon"/>' in once
+    assert '<link href="data:," rel="icon"/>' in once
     assert finish_page(once, {}) == once
-    assert "favicon" not in finish_page(PAGE.format(head="", body=""), {})
+    assert "data:," not in finish_page(PAGE.format(head="", body=""), {})
 
 
 def test_the_index_is_laid_out_by_its_tables() -> None:
