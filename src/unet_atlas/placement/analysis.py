@@ -1,0 +1,126 @@
+"""Records of runs → outcomes by arm and seed → paired differences to the even arm.
+
+The analysis that the protocol lays down, and no other: differences of equal seeds, their mean over
+seeds with a t interval, Holm's correction over the primary family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from unet_atlas.errors import AtlasError
+from unet_atlas.placement.protocol import EVEN, Protocol
+from unet_atlas.records import Record
+
+LOSS = "validation loss"
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm's outcome less the even arm's.
+
+    Attributes:
+        by_seed: seed → difference.
+        mean, low, high: over seeds, with its t interval; the ends are NaN with one seed.
+        p: two-sided, of a t test of the differences against 0; NaN with one seed.
+        base: mean of the even arm over the same seeds.
+    """
+
+    arm: str
+    outcome: str
+    by_seed: Mapping[int, float]
+    mean: float
+    low: float
+    high: float
+    p: float
+    base: float
+
+
+def outcomes(runs: Iterable[Record]) -> pd.DataFrame:
+    """One row a run and outcome: arm, seed, outcome, value.
+
+    Outcomes: the validation loss at the end (all, noisier half, cleaner half, each level), shares
+    of right answers by split and question, FD and CLIP score by split.
+    """
+    rows = []
+    for record in runs:
+        about = next(row for row in record.rows if row["kind"] == "run")
+        for outcome, value in _values(record.rows):
+            rows.append((about["arm"], about["seed"], outcome, value))
+    return pd.DataFrame(rows, columns=["arm", "seed", "outcome", "value"])
+
+
+def _values(rows: Sequence[Mapping]) -> Iterable[tuple[str, float]]:
+    curve = [row for row in rows if row["kind"] == "curve"]
+    yield LOSS, max(curve, key=lambda row: row["step"])["loss"]
+    noise = sorted((row["level"], row["loss"]) for row in rows if row["kind"] == "noise")
+    losses = [loss for _, loss in noise]
+    yield "loss, cleaner half", float(np.mean(losses[: len(losses) // 2]))
+    yield "loss, noisier half", float(np.mean(losses[len(losses) // 2 :]))
+    for level, loss in noise:
+        yield f"loss, noise level {level}", loss
+    for row in rows:
+        if row["kind"] == "answers":
+            asked = [int(digit) for digit in row["answers"] if digit != "-"]
+            yield f"{row['question']}, {row['split']}", float(np.mean(asked))
+        if row["kind"] == "scores":
+            yield f"FD, {row['split']}", row["fd"]
+            yield f"CLIP score, {row['split']}", row["clip"]
+
+
+def difference(frame: pd.DataFrame, arm: str, outcome: str) -> Difference:
+    """The paired difference of an arm to the even arm, over the seeds that both have.
+
+    Raises:
+        AtlasError: they share no seed.
+    """
+    chosen = frame[frame.outcome == outcome]
+    mine, base = (chosen[chosen.arm == name].set_index("seed").value for name in (arm, EVEN))
+    seeds = sorted(set(mine.index) & set(base.index))
+    if not seeds:
+        raise AtlasError(f"'{arm}' and '{EVEN}' share no seed; run both with the same seeds.")
+    apart = np.array([mine[s] - base[s] for s in seeds])
+    mean, half, p = float(apart.mean()), float("nan"), float("nan")
+    if len(apart) > 1:
+        error = stats.sem(apart)
+        half = stats.t.ppf((1 + LEVEL) / 2, len(apart) - 1) * error
+        # without any spread there is nothing to divide by: equal is certain, unequal too
+        p = float(stats.ttest_1samp(apart, 0).pvalue) if error else float(mean == 0)
+    values = dict(zip(seeds, map(float, apart), strict=True))
+    return Difference(
+        arm, outcome, values, mean, mean - half, mean + half, p, float(base[seeds].mean())
+    )
+
+
+def primary(frame: pd.DataFrame, protocol: Protocol) -> list[tuple[Difference, float]]:
+    """The primary family, each with its p corrected by Holm's method."""
+    found = [difference(frame, arm.name, LOSS) for arm in protocol.arms[1:]]
+    return list(zip(found, holm([d.p for d in found]), strict=True))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for as many tests (Holm 1979): the k-th smallest of m times m − k + 1,
+    never less than a smaller one's, at most 1."""
+    order, corrected, least = np.argsort(values), np.empty(len(values)), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(values) - rank) * values[i]))
+        corrected[i] = least
+    return [float(p) for p in corrected]
+
+
+def curves(runs: Iterable[Record]) -> pd.DataFrame:
+    """Mean validation loss over seeds: index = MACs of training, one column an arm."""
+    rows = [
+        {"arm": next(r for r in record.rows if r["kind"] == "run")["arm"], **row}
+        for record in runs
+        for row in record.rows
+        if row["kind"] == "curve"
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.groupby(["macs", "arm"]).loss.mean().unstack("arm")

@@ -1,0 +1,108 @@
+"""A run from beginning to end, with a tiny protocol: trained, measured, recorded, resumed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import placement_study
+from unet_atlas import records
+from unet_atlas.placement import analysis, runs
+from unet_atlas.placement.arms import Arm, Scale
+from unet_atlas.placement.protocol import CPU, PROTOCOLS, words
+from unet_atlas.sampling import Recipe
+
+TINY = replace(
+    CPU,
+    name="tiny",
+    scale=Scale((8, 8, 16), depth=1, step=4, heads=2),
+    matched=(Arm("low", (0, 1, 2), (8, 8, 16)),),
+    same_macs=(),
+    steps=4,
+    batch=2,
+    rates=(1e-3, 2e-3),
+    pilot_steps=2,
+    seeds=(1,),
+    pictures=8,
+    held=6,
+    validations=2,
+    captions=10,
+    unseen=10,
+    recipe=Recipe("dpm++", 2, 2.0),
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A lab with eight pictures."""
+    return runs.open_lab(TINY, tmp_path_factory.mktemp("work"), torch.device("cpu"))
+
+
+def test_the_loss_is_measured_on_the_same_noise_each_time_and_changes_nothing(lab):
+    unet = runs.fresh(lab, TINY.arm("low"), 1)
+    state = torch.get_rng_state()
+    first, second = (runs.held_losses(lab, unet) for _ in range(2))
+    assert first.shape == (runs.LEVELS,)
+    assert np.array_equal(first, second)
+    assert torch.equal(torch.get_rng_state(), state)
+    by_hand = 0.25 * first[:5].mean() + 0.75 * first[5:].mean()
+    assert runs.overall(first) == pytest.approx(by_hand)
+
+
+def test_equal_seeds_begin_alike_and_others_do_not(lab):
+    one, same, other = (runs.fresh(lab, TINY.arm("low"), s).conv_in.weight for s in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_training_that_was_stopped_ends_with_the_same_weights(lab, tmp_path):
+    whole, parts = (runs.fresh(lab, TINY.arm("low"), 1) for _ in range(2))
+    plan = TINY.plan(1)
+    curve, _ = runs.train(lab, whole, plan, tmp_path / "whole", "low")
+    assert [point["step"] for point in curve] == [2, 4]
+    half = replace(TINY, validations=1)
+    runs.fit(parts, lambda rng: runs.lessons.denoising(
+        parts, lab.scheduler, lab.train, 2, rng), plan, tmp_path / "parts",
+        until=3, about={"label": "low"})  # fmt: skip
+    again = runs.fresh(lab, TINY.arm("low"), 1)
+    resumed, _ = runs.train(replace(lab, protocol=half), again, plan, tmp_path / "parts", "low")
+    assert resumed[-1]["loss"] == curve[-1]["loss"]
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_study_ends_as_records_that_the_analysis_reads(lab, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PROTOCOLS, "tiny", TINY)
+    work, kept = tmp_path / "work", tmp_path / "records"
+    kept.mkdir()
+    options = ["tiny", "--work", str(work), "--records", str(kept), "--device", "cpu"]
+    assert placement_study.main(options) == 0
+    assert placement_study.main(options) == 0
+    assert capsys.readouterr().out.count("recorded already") == 2
+    assert not list(work.glob("*.checkpoint"))
+    for job in ("--pilot", "--time"):
+        assert placement_study.main([*options, job]) == 0
+    loaded = records.load(kept)
+    assert {r.experiment for r in loaded} == {
+        "placement-tiny", "placement-tiny-pilot", "placement-tiny-times"}  # fmt: skip
+    frame = analysis.outcomes([r for r in loaded if r.experiment == "placement-tiny"])
+    found = analysis.difference(frame, "low", analysis.LOSS)
+    assert set(found.by_seed) == {1}
+    assert {"relation, test", "FD, unseen", "CLIP score, test"} <= set(frame.outcome)
+    answers = json.loads((kept / "placement-tiny-low-1.json").read_text())["rows"]
+    digits = next(r["answers"] for r in answers if r.get("question") == "right")
+    assert len(digits) == 10
+    assert set(digits) <= {"0", "1"}
+
+
+def test_the_protocol_is_printed_and_bad_input_is_named(capsys, tmp_path):
+    assert placement_study.main(["cpu", "--protocol"]) == 0
+    assert capsys.readouterr().out == words(CPU)
+    with pytest.raises(SystemExit) as stopped:
+        placement_study.main(["none"])
+    assert stopped.value.code == 2
