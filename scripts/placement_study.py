@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     try:
+        options.records.mkdir(parents=True, exist_ok=True)  # not only after an hour's training
         lab = open_lab(protocol, options.work, parse_device(options.device))
         if options.pilot or options.time:
             made = pilot(lab, options.work) if options.pilot else time_arms(lab)

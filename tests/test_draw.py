@@ -69,6 +69,17 @@ def stages_measured() -> pd.DataFrame:
     return pd.DataFrame({"intensity": xs, "rate": rates}, index=names)
 
 
+NEEDED = ["value", "low", "high"]
+
+
+def differences() -> pd.DataFrame:
+    """Three rows with an interval, one without."""
+    values = [[-0.002, -0.005, 0.001], [0.001, -0.002, 0.004], [0.004, 0.001, 0.009]]
+    names = ["low", "middle", "high", "low, with more parameters"]
+    table = pd.DataFrame([*values, [-0.003, np.nan, np.nan]], index=names, columns=NEEDED)
+    return table.assign(points=[[-0.003, -0.001], [0.0, 0.002], [0.003, 0.005], [-0.003]])
+
+
 MAKERS: dict[str, Callable[[], draw.Figure]] = {
     "roofline": lambda: draw.roofline(stages_measured(), 8e14, 3e12, "SD 1.5, guided step"),
     "roofline, one point": lambda: draw.roofline(stages_measured()[:1], 8e14, 3e12),
@@ -106,6 +117,10 @@ MAKERS: dict[str, Callable[[], draw.Figure]] = {
     "flat": lambda: draw.lines(pd.DataFrame({"one": [3.0]}, index=[1]), "x", "y"),
     "band": lambda: draw.lines(curves(3), "x", "y", bands={"series 1": ("series 0", "series 2")}),
     "named": lambda: draw.lines(pd.DataFrame({"s": [3.0, np.nan, 5]}, index=list("abc")), "x", "y"),
+    "intervals": lambda: draw.intervals(
+        differences(), "difference in loss", "The difference", "the even arm"
+    ),
+    "one interval": lambda: draw.intervals(differences()[NEEDED][:1], "a long label " * 9),
     "tree": lambda: draw.family_tree(catalog.models(), title="The family"),
     "branch": lambda: draw.family_tree([catalog.get("sd-2.1-v"), catalog.get("sd-2.1-unclip-l")]),
     "flow": lambda: draw.flow(BOXES, ARROWS, title="Text to image"),
@@ -404,6 +419,22 @@ def test_lines_refuse_what_they_cannot_show():
         draw.lines(pd.DataFrame({"a": [1.0]}, index=["b"]), "x", "y", log_x=True)
     with pytest.raises(AtlasError, match="no values"):
         draw.lines(pd.DataFrame({"a": [np.nan]}), "x", "y")
+
+
+def test_intervals_tell_values_ends_and_single_results():
+    figure = made("intervals")
+    assert (marked(figure, "interval"), marked(figure, "value"), marked(figure, "point")) == (3, 4, 7)
+    assert "low: −0.002 (−0.005 to 0.001), from −0.003, −0.001;" in figure.alt
+    assert "low, with more parameters: −0.003, from −0.003." in figure.alt
+    assert "0 is the even arm" in figure.alt
+    assert marked(made("one interval"), "point") == 0
+
+
+def test_intervals_refuse_what_they_cannot_show():
+    with pytest.raises(AtlasError, match="no rows"):
+        draw.intervals(differences()[:0], "x")
+    with pytest.raises(AtlasError, match="no column 'high'"):
+        draw.intervals(differences()[["value", "low"]], "x")
 
 
 def test_series_after_the_sixth_change_their_look():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import placement_study
-from unet_atlas import records
+from unet_atlas import records, shelf
 from unet_atlas.placement import analysis, runs
 from unet_atlas.placement.arms import Arm, Scale
 from unet_atlas.placement.protocol import CPU, PROTOCOLS, words
@@ -62,14 +62,13 @@ def test_equal_seeds_begin_alike_and_others_do_not(lab):
 def test_training_that_was_stopped_ends_with_the_same_weights(lab, tmp_path):
     whole, parts = (runs.fresh(lab, TINY.arm("low"), 1) for _ in range(2))
     plan = TINY.plan(1)
-    curve, _ = runs.train(lab, whole, plan, tmp_path / "whole", "low")
+    curve, _ = runs.train(lab, whole, plan, tmp_path / "whole", "low", 2)
     assert [point["step"] for point in curve] == [2, 4]
-    half = replace(TINY, validations=1)
     runs.fit(parts, lambda rng: runs.lessons.denoising(
         parts, lab.scheduler, lab.train, 2, rng), plan, tmp_path / "parts",
         until=3, about={"label": "low"})  # fmt: skip
     again = runs.fresh(lab, TINY.arm("low"), 1)
-    resumed, _ = runs.train(replace(lab, protocol=half), again, plan, tmp_path / "parts", "low")
+    resumed, _ = runs.train(lab, again, plan, tmp_path / "parts", "low", 1)
     assert resumed[-1]["loss"] == curve[-1]["loss"]
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -79,7 +78,6 @@ def test_training_that_was_stopped_ends_with_the_same_weights(lab, tmp_path):
 def test_a_study_ends_as_records_that_the_analysis_reads(lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(PROTOCOLS, "tiny", TINY)
     work, kept = tmp_path / "work", tmp_path / "records"
-    kept.mkdir()
     options = ["tiny", "--work", str(work), "--records", str(kept), "--device", "cpu"]
     assert placement_study.main(options) == 0
     assert placement_study.main(options) == 0
@@ -100,9 +98,20 @@ def test_a_study_ends_as_records_that_the_analysis_reads(lab, tmp_path, monkeypa
     assert set(digits) <= {"0", "1"}
 
 
-def test_the_protocol_is_printed_and_bad_input_is_named(capsys, tmp_path):
+def test_the_protocol_that_was_laid_down_is_the_one_that_runs(capsys):
     assert placement_study.main(["cpu", "--protocol"]) == 0
     assert capsys.readouterr().out == words(CPU)
+    laid_down = shelf.records_dir() / "placement-cpu-protocol.md"
+    assert laid_down.read_text("utf-8") == words(CPU)
+
+
+def test_the_rate_is_the_best_of_the_pilot():
+    rows = records.newest("placement-cpu-pilot").rows
+    assert {row["rate"] for row in rows} == set(CPU.rates)
+    assert min(rows, key=lambda row: row["loss"])["rate"] == CPU.rate
+
+
+def test_bad_input_is_named():
     with pytest.raises(SystemExit) as stopped:
         placement_study.main(["none"])
     assert stopped.value.code == 2

@@ -7,6 +7,7 @@ page's ink and font, in light and dark mode) and which ``save`` writes as a stan
 
 from unet_atlas.draw.bar_charts import bars, stacked_bars
 from unet_atlas.draw.dataflow import flow
+from unet_atlas.draw.intervals import intervals
 from unet_atlas.draw.line_chart import lines
 from unet_atlas.draw.pictures import Gallery, gallery
 from unet_atlas.draw.roofline import roofline
@@ -21,6 +22,7 @@ __all__ = [
     "family_tree",
     "flow",
     "gallery",
+    "intervals",
     "lines",
     "roofline",
     "stacked_bars",

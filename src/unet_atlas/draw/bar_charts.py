@@ -15,7 +15,7 @@ from unet_atlas.errors import AtlasError
 
 BAR, PITCH, SWATCH, LEGEND_ROW = 14.0, 48.0, 18.0, 15.5
 NAME, TOP, VALUE = 14.0, 18.0, 42.5  # from one stacked bar's place: its name, box and values
-SIDE_LABEL, LINE = 130.0, 13.5  # names beside plain bars: their most width, and a line of them
+SIDE_LABEL = 130.0  # the most width of names beside plain bars
 
 
 @mpl.in_house_style
@@ -77,7 +77,7 @@ def bars(data: pd.Series | pd.DataFrame, unit: str, title: str | None = None) ->
     names = [str(i) for i in values.index]
     shown = [amount(v, 4) for v in values]
     wrapped = [svg.wrap(n, SIDE_LABEL) for n in names]
-    pitch = max(BAR + 7, LINE * max(map(len, wrapped)) + 5)
+    pitch = max(BAR + 7, mpl.LINE * max(map(len, wrapped)) + 5)
     heading, fig, ax = mpl.sheet(pitch * len(names) + 10, title, _units(unit, share=False))
     colours = [m.fallback for m in _bar_marks(names)]
     drawn = ax.barh(range(len(names)), values.fillna(0), BAR / pitch, color=colours)
@@ -91,11 +91,7 @@ def bars(data: pd.Series | pd.DataFrame, unit: str, title: str | None = None) ->
     ax.xaxis.set_visible(False)
     ax.yaxis.set_visible(False)
     beside = max((text_width(s) for s in shown if s.startswith("−")), default=0) + 8
-    for i, rows in enumerate(wrapped):
-        for j, words in enumerate(rows):
-            at = (-beside, LINE * ((len(rows) - 1) / 2 - j))
-            ax.annotate(words, (0, i), at, ("axes fraction", "data"), "offset points",
-                        ha="right", va="center_baseline")  # fmt: skip
+    mpl.name_rows(ax, wrapped, beside)
     fig.draw_without_rendering()  # the layout needs two passes to settle; saving is the second
     return mpl.finish(heading, fig, _bars_alt(names, shown, unit, title), title or "Bars")
 

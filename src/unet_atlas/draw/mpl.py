@@ -20,6 +20,7 @@ from unet_atlas.draw.svg import SMALL, TEXT, WIDTH, Figure
 INK, PAPER = "#010203", "#fcfdfe"  # stand for the page's text colour and its background
 CSS = {m.fallback: m.colour for m in (*OPERATIONS.values(), MUTED, *SERIES)}
 CSS |= {INK: "currentColor", PAPER: "var(--ua-paper, #ffffff)"}
+LINE = 13.5  # of names beside a plot
 GAP = 6.0  # between the heading and the plot
 FAINT = {"alpha": 0.8, "fontsize": SMALL}
 INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
@@ -52,6 +53,15 @@ def sheet(height: float, title: str | None, note: str) -> tuple[list[str], Sheet
     fig = Sheet((WIDTH / 72, total / 72), dpi=72, layout="constrained")
     fig.get_layout_engine().set(rect=(0, 0, 1, height / total), w_pad=0.02, h_pad=0.04)
     return heading, fig, fig.add_subplot()
+
+
+def name_rows(ax: Axes, names: list[list[str]], gap: float) -> None:
+    """The names of rows 0, 1, …, each in one or more lines, left of the axes by ``gap`` points."""
+    for i, lines in enumerate(names):
+        for j, words in enumerate(lines):
+            at = (-gap, LINE * ((len(lines) - 1) / 2 - j))
+            ax.annotate(words, (0, i), at, ("axes fraction", "data"), "offset points",
+                        ha="right", va="center_baseline")  # fmt: skip
 
 
 def finish(heading: list[str], fig: Sheet, alt: str, name: str) -> Figure:

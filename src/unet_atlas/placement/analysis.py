@@ -6,6 +6,7 @@ seeds with a t interval, Holm's correction over the primary family.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,19 +90,38 @@ def difference(frame: pd.DataFrame, arm: str, outcome: str) -> Difference:
     mean, half, p = float(apart.mean()), float("nan"), float("nan")
     if len(apart) > 1:
         error = stats.sem(apart)
-        half = stats.t.ppf((1 + LEVEL) / 2, len(apart) - 1) * error
+        t = stats.t(len(apart) - 1)
+        half = t.ppf((1 + LEVEL) / 2) * error
         # without any spread there is nothing to divide by: equal is certain, unequal too
-        p = float(stats.ttest_1samp(apart, 0).pvalue) if error else float(mean == 0)
+        p = float(2 * t.sf(abs(mean) / error)) if error else float(mean == 0)
     values = dict(zip(seeds, map(float, apart), strict=True))
     return Difference(
         arm, outcome, values, mean, mean - half, mean + half, p, float(base[seeds].mean())
     )
 
 
+def differences(frame: pd.DataFrame, protocol: Protocol, outcome: str) -> list[Difference]:
+    """:func:`difference` of every arm that shares a seed with the even arm, in the protocol's
+    order; empty where none does."""
+    chosen = frame[frame.outcome == outcome]
+    seeds = {arm.name: {*chosen[chosen.arm == arm.name].seed} for arm in protocol.arms}
+    others = [
+        arm.name for arm in protocol.arms if arm.name != EVEN and seeds[arm.name] & seeds[EVEN]
+    ]
+    return [difference(frame, name, outcome) for name in others]
+
+
 def primary(frame: pd.DataFrame, protocol: Protocol) -> list[tuple[Difference, float]]:
-    """The primary family, each with its p corrected by Holm's method."""
-    found = [difference(frame, arm.name, LOSS) for arm in protocol.arms[1:]]
-    return list(zip(found, holm([d.p for d in found]), strict=True))
+    """The primary family, each with its p corrected by Holm's method.
+
+    Until all of its arms have two seeds with the even arm, no p is known: which ones would be
+    small decides about all others.
+    """
+    found = differences(frame, protocol, LOSS)
+    whole = len(found) == len(protocol.arms) - 1
+    values = [d.p if whole else float("nan") for d in found]
+    known = whole and all(map(math.isfinite, values))
+    return list(zip(found, holm(values) if known else [float("nan")] * len(found), strict=True))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -123,8 +123,9 @@ def run(
     """Train an arm with a seed and measure it; goes on from ``checkpoint`` where that exists."""
     unet = fresh(lab, arm, seed)
     plan = lab.protocol.plan(seed)
-    curve, seconds = train(lab, unet, plan, checkpoint, f"{arm.name}, seed {seed}")
-    say(f"{arm.name}, seed {seed}: validation loss {curve[-1]['loss']:.5f}")
+    label, count = f"{arm.name}, seed {seed}", lab.protocol.validations
+    curve, seconds = train(lab, unet, plan, checkpoint, label, count)
+    say(f"{label}: validation loss {curve[-1]['loss']:.5f}")
     macs = lab.protocol.size(arm).macs
     rows = [
         {"kind": "run", "arm": arm.name, "seed": seed, "depths": list(arm.depths),
@@ -139,9 +140,10 @@ def run(
 
 
 def train(
-    lab: Lab, unet: UNet2DConditionModel, plan: Plan, checkpoint: Path, label: str
+    lab: Lab, unet: UNet2DConditionModel, plan: Plan, checkpoint: Path, label: str, count: int
 ) -> tuple[list[dict[str, Any]], float]:
-    """Train to the end; returns the validation loss along the way and the seconds of training.
+    """Train to the end; returns the validation loss, measured ``count`` times along the way, and
+    the seconds of training.
 
     The loss is that of the averaged weights; measuring takes no part in what training draws.
     """
@@ -150,7 +152,6 @@ def train(
     def loss(rng: torch.Generator) -> Tensor:
         return lessons.denoising(forward, lab.scheduler, lab.train, plan.batch, rng)
 
-    count = lab.protocol.validations
     stops = sorted({max(1, plan.steps * (i + 1) // count) for i in range(count)})
     curve, seconds = [], 0.0
     for stop in stops:
@@ -231,7 +232,8 @@ def pilot(lab: Lab, work: Path, say: Callable[[str], None] = print) -> Record:
     for rate in protocol.rates:
         plan = protocol.plan(PILOT_SEED, rate, protocol.pilot_steps)
         unet, label = fresh(lab, protocol.arms[0], PILOT_SEED), f"pilot {rate:g}"
-        curve, spent = train(lab, unet, plan, work / f"{label.replace(' ', '-')}.checkpoint", label)
+        checkpoint = work / f"{label.replace(' ', '-')}.checkpoint"
+        curve, spent = train(lab, unet, plan, checkpoint, label, count=1)
         rows.append({"kind": "pilot", "rate": rate, "seed": PILOT_SEED, **curve[-1]})
         seconds += spent
         say(f"rate {rate:g}: validation loss {curve[-1]['loss']:.5f}")

@@ -1,0 +1,116 @@
+"""What the records say, in sentences for the prose of a page: whichever way it came out.
+
+Book: *Where do transformer blocks belong?*
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from unet_atlas import records
+from unet_atlas.placement.analysis import Difference, differences, outcomes, primary
+from unet_atlas.placement.protocol import EVEN, Protocol
+from unet_atlas.placement.views import (
+    ALPHA,
+    EXPECTED,
+    HYPOTHESES,
+    PICTURES,
+    SPLITS,
+    complete,
+    interval_words,
+    signed,
+)
+from unet_atlas.records import Record
+
+
+def verdicts(protocol: Protocol, found: Sequence[Record]) -> str:
+    """One sentence a hypothesis, or what is still missing."""
+    if not complete(protocol, found):
+        return _unfinished(protocol, found)
+    told = sorted((HYPOTHESES[d.arm], _told(d, p)) for d, p in primary(outcomes(found), protocol))
+    return " ".join(f"{hypothesis}: {sentence}" for hypothesis, sentence in told)
+
+
+def short(protocol: Protocol, found: Sequence[Record]) -> str:
+    """The four results in one sentence."""
+    if not complete(protocol, found):
+        return _unfinished(protocol, found)
+    judged = primary(outcomes(found), protocol)
+    groups = {
+        "better than even": [d.arm for d, p in judged if p < ALPHA and d.mean < 0],
+        "worse than even": [d.arm for d, p in judged if p < ALPHA and d.mean > 0],
+        "not told apart from even": [d.arm for d, p in judged if not p < ALPHA],
+    }
+    parts = [f"{_listed(arms)} {_is(arms)} {what}" for what, arms in groups.items() if arms]
+    return f"In this setting, {'; '.join(parts)}."
+
+
+def pictures(protocol: Protocol, found: Sequence[Record]) -> str:
+    """How many of the intervals leave out zero, beside how many would by chance."""
+    frame = outcomes(found)
+    shown = {
+        (outcome, split): differences(frame, protocol, f"{outcome}, {split}")
+        for outcome in PICTURES
+        for split in SPLITS
+    }
+    ends = [(key, d) for key, few in shown.items() for d in few if math.isfinite(d.low)]
+    if not ends:
+        return "With fewer than two pairs of runs there is no interval yet."
+    away = [(key, d) for key, d in ends if d.low > 0 or d.high < 0]
+    named = "; ".join(_named(*key, d) for key, d in away[:6])
+    more = f" (among them: {named})" if len(away) > 6 else f" ({named})" if away else ""
+    return (
+        f"Of {len(ends)} intervals {len(away)} leave out zero{more}. If nothing differed, about "
+        f"{ALPHA * len(ends):.0f} would by chance, so that no single one of them is a finding."
+    )
+
+
+def times(protocol: Protocol) -> str:
+    """Which arms take the most and the least time, against the even arm."""
+    record = records.newest(f"placement-{protocol.name}-times")
+    if record is None:
+        return ""
+    seconds: dict[str, list[float]] = {}
+    for row in record.rows:
+        seconds.setdefault(row["arm"], []).append(row["seconds"])
+    middle = {arm: sorted(few)[len(few) // 2] for arm, few in seconds.items()}
+    part = {arm: middle[arm] / middle[EVEN] for arm in middle}
+    slow, fast = max(part, key=part.__getitem__), min(part, key=part.__getitem__)
+    return (
+        f"At equal MACs, a step of {slow} takes {part[slow]:.2f} times as long as one of even on "
+        f"this machine, and a step of {fast} {part[fast]:.2f} times. A study at equal seconds "
+        "would have had other arms, and on another machine others again."
+    )
+
+
+def _unfinished(protocol: Protocol, found: Sequence[Record]) -> str:
+    wanted = len(protocol.arms) * len(protocol.seeds)
+    return (
+        f"So far {len(found)} of {wanted} runs are recorded. The verdict waits for all of them, as "
+        "laid down; what is shown is a part."
+    )
+
+
+def _told(found: Difference, p: float) -> str:
+    ends = f"{signed(100 * found.mean / found.base)} % [{interval_words(found, 100 / found.base)}]"
+    if not p < ALPHA:
+        return f"{found.arm} is not told apart from even ({ends}, p = {p:.2f})."
+    way = "smaller" if found.mean < 0 else "larger"
+    held = EXPECTED[found.arm] in (way, "other")
+    judged = "as expected" if held else "the opposite of what was expected"
+    return f"{found.arm} ends with a {way} loss than even ({ends}, p = {p:.3f}), {judged}."
+
+
+def _named(outcome: str, split: str, found: Difference) -> str:
+    name, unit, factor = PICTURES[outcome]
+    value = f"{signed(found.mean * factor)} {'points' if unit == '%' else ''}".strip()
+    return f"{found.arm}, {name} on the {SPLITS[split]}: {value}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"“{name}”" for name in names)
+
+
+def _is(names: Sequence[str]) -> str:
+    return "are" if len(names) > 1 else "is"

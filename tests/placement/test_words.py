@@ -1,0 +1,70 @@
+"""Sentences from records: they say what the numbers say, also the opposite of what was hoped."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from placement.test_views import run, study
+from unet_atlas.placement import words
+from unet_atlas.placement.protocol import CPU
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return study({"low": -0.02, "high": -0.02, "middle": 0.02})
+
+
+def test_each_hypothesis_gets_its_sentence_in_order(whole):
+    told = words.verdicts(CPU, whole)
+    assert re.findall(r"H\d", told) == ["H1", "H2", "H3", "H4"]
+    one, two, three, four = re.split(r" (?=H\d)", told)
+    assert "smaller loss than even" in one and one.endswith("as expected.")
+    assert "−10.0 % [−10.1 to −9.9]" in one
+    assert two.endswith("the opposite of what was expected.")
+    assert "larger loss than even" in three
+    assert "not told apart from even" in four
+
+
+def test_the_short_form_groups_the_arms(whole):
+    assert words.short(CPU, whole) == (
+        "In this setting, “low” and “high” are better than even; “middle” is worse than even; "
+        "“low, more parameters” is not told apart from even."
+    )
+
+
+def test_a_part_of_the_runs_has_no_verdict(whole):
+    for told in (words.verdicts(CPU, whole[:-1]), words.short(CPU, whole[:-1])):
+        assert told.startswith("So far 14 of 15 runs are recorded.")
+        assert "%" not in told
+    assert "no interval yet" in words.pictures(CPU, whole[:5])
+    assert "no interval yet" in words.pictures(CPU, [])
+
+
+def test_intervals_without_zero_are_counted_beside_what_chance_would_give():
+    alike = study({})
+    assert words.pictures(CPU, alike).startswith("Of 56 intervals 0 leave out zero. If nothing "
+                                                 "differed, about 3 would")  # fmt: skip
+    answers = {1: "1100-1", 2: "1110-1", 3: "1100-1"}
+    better = [
+        run(r.rows[0]["arm"], s := r.rows[0]["seed"], 0.1,
+            answers[s] if r.rows[0]["arm"] == "low" else "0" + answers[s][1:])
+        for r in alike
+    ]  # fmt: skip
+    told = words.pictures(CPU, better)
+    assert "2 leave out zero" in told
+    assert "low, right relation on the exam: +20.0 points" in told
+
+
+def test_seconds_are_told_from_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr("unet_atlas.shelf.records_dir", lambda: tmp_path)
+    assert words.times(CPU) == ""
+    rows = [{"kind": "time", "arm": arm.name, "step": 0, "seconds": 0.2 if arm.name == "high" else
+             0.05 if arm.name == "middle" else 0.1} for arm in CPU.arms]  # fmt: skip
+    record = {"experiment": "placement-cpu-times", "device": "a CPU", "dtype": "fp32",
+              "versions": {"torch": "2"}, "date": "2026-01-01", "seconds": 1.0, "rows": rows}  # fmt: skip
+    (tmp_path / "times.json").write_text(json.dumps(record))
+    assert "a step of high takes 2.00 times" in words.times(CPU)
+    assert "a step of middle 0.50 times" in words.times(CPU)
