@@ -29,6 +29,8 @@ notebook: $(LAB)/.ready
 notebooks: $(READY)
 	$(PY) scripts/make_notebooks.py
 
+# Each worker has one thread: together they have the cores, and don't wait for each other's.
+test: export OMP_NUM_THREADS ?= 1
 test: lint
 	$(PY) -m pytest -m "not browser" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report term
 

@@ -423,7 +423,11 @@ def test_lines_refuse_what_they_cannot_show():
 
 def test_intervals_tell_values_ends_and_single_results():
     figure = made("intervals")
-    assert (marked(figure, "interval"), marked(figure, "value"), marked(figure, "point")) == (3, 4, 7)
+    assert (marked(figure, "interval"), marked(figure, "value"), marked(figure, "point")) == (
+        3,
+        4,
+        7,
+    )
     assert "low: −0.002 (−0.005 to 0.001), from −0.003, −0.001;" in figure.alt
     assert "low, with more parameters: −0.003, from −0.003." in figure.alt
     assert "0 is the even arm" in figure.alt

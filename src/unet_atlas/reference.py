@@ -39,12 +39,16 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Reference:
-    """What pictures are compared with: features (n, d), or only their mean and covariance."""
+    """What pictures are compared with: features (n, d), or only their mean and covariance.
+
+    ``n`` is 0 where a file doesn't say it, and ``size``, (width, height), is None.
+    """
 
     n: int
     features: np.ndarray | None
     mean: np.ndarray | None = None
     covariance: np.ndarray | None = None
+    size: tuple[int, int] | None = None
 
 
 def extractor_of(
@@ -100,14 +104,16 @@ def write_reference(
         )
 
 
-def read_reference(source: str | Path, extractor: Extractor, size: tuple[int, int]) -> Reference:
+def read_reference(
+    source: str | Path, extractor: Extractor, size: tuple[int, int] | None
+) -> Reference:
     """A reference from a folder of images, or from an ``.npz``.
 
     Args:
         source: a folder, a file of :func:`write_reference`, or one with ``mu`` and ``sigma``.
         extractor: of the features; a file that names another one is refused.
         size: (width, height) that its pictures must have, where a file says theirs: FID changes
-            when only one of two sets is resized.
+            when only one of two sets is resized; None where :func:`check_size` comes later.
 
     Raises:
         AtlasError: unreadable, made by another extractor, or of another size.
@@ -115,9 +121,9 @@ def read_reference(source: str | Path, extractor: Extractor, size: tuple[int, in
     if Path(source).suffix.lower() != ".npz":
         images = open_folder(source)
         check_count(images)
-        _check_size(images.size, size, source)
+        check_size(images.size, size, source)
         features = extractor.over(images)
-        return Reference(len(features), features)
+        return Reference(len(features), features, size=images.size)
     stored = _read_npz(Path(source))
     made_by = str(stored.get("extractor", extractor.name))
     if made_by != extractor.name:
@@ -125,13 +131,13 @@ def read_reference(source: str | Path, extractor: Extractor, size: tuple[int, in
             f"'{source}' has features of {made_by!r}, these are of {extractor.name!r}; "
             "take both from the same extractor."
         )
-    if "size" in stored:
-        _check_size(tuple(map(int, stored["size"])), size, source)
+    its = tuple(map(int, stored["size"])) if "size" in stored else None
+    check_size(its, size, source)
     if "features" in stored:
-        return Reference(len(stored["features"]), stored["features"])
+        return Reference(len(stored["features"]), stored["features"], size=its)
     if not {"mu", "sigma"} <= set(stored):
         raise AtlasError(f"'{source}' has neither 'features' nor 'mu' and 'sigma'; write it anew.")
-    return Reference(int(stored.get("n", 0)), None, stored["mu"], stored["sigma"])
+    return Reference(int(stored.get("n", 0)), None, stored["mu"], stored["sigma"], its)
 
 
 def check_count(images: ImageFolder) -> None:
@@ -140,8 +146,11 @@ def check_count(images: ImageFolder) -> None:
         raise AtlasError(f"The folder '{images.path}' holds one picture; scores need two or more.")
 
 
-def _check_size(found: tuple[int, int], wanted: tuple[int, int], source: str | Path) -> None:
-    if found != wanted:
+def check_size(
+    found: tuple[int, int] | None, wanted: tuple[int, int] | None, source: str | Path
+) -> None:
+    """Raise an AtlasError where both sizes are known and differ."""
+    if found and wanted and found != wanted:
         raise AtlasError(
             f"The reference '{source}' is of {found[0]} × {found[1]} pixels and the pictures of "
             f"{wanted[0]} × {wanted[1]}; bring both to one size with one resize."

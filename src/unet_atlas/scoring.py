@@ -317,5 +317,7 @@ def _described(images: ImageFolder) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return NONE
     text = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
     return text.replace("-", "−")

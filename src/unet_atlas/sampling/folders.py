@@ -70,7 +70,7 @@ def sample_into(
     """
     folder, recipe = Path(folder), recipe or Recipe()
     check_batch(batch)
-    rows = _rows(captions, base_seed)
+    rows = rows_of(captions, base_seed)
     conditioned = per_prompt(pipeline, conditioning, len(rows))
     facts = provenance(pipeline, recipe, **conditioning) | {
         "base_seed": base_seed,
@@ -81,21 +81,21 @@ def sample_into(
     }
     try:
         if (folder / PROVENANCE).exists():
-            _check_same(folder, facts)
+            check_same(folder, facts)
         todo = [i for i, row in enumerate(rows) if not _drawn(folder, row)]
         for start in bar(range(0, len(todo), batch), progress):
             places = todo[start : start + batch]
             part = [rows[i] for i in places]
             drawn = _draw(pipeline, part, recipe, chosen(conditioned, places))
             facts["seconds"] = round(facts["seconds"] + drawn.provenance["seconds"], 3)
-            _write_tables(folder, rows, facts)
+            write_tables(folder, rows, facts)
             for row, image in zip(part, drawn.images, strict=True):
                 write_png(folder / row["file"], image, _text(row, facts))
     finally:
         with suppress(OSError):
             folder.rmdir()  # which does nothing unless it is still empty
-    facts |= {"complete": True, "digest": _digest(folder, rows)}
-    _write_tables(folder, rows, facts)
+    facts |= {"complete": True, "digest": digest_of(folder, rows)}
+    write_tables(folder, rows, facts)
     return facts
 
 
@@ -120,8 +120,12 @@ def run_table(folder: str | Path, facts: dict[str, Any]) -> Table:
     return Table("run", caption, data.astype(str), data)
 
 
-def _rows(captions: Captions, base_seed: int) -> list[Row]:
-    """What is drawn: file, caption and seed; a name that no file can have is refused."""
+def rows_of(captions: Captions, base_seed: int) -> list[Row]:
+    """What is drawn: file, caption and seed of each prompt, in the order of the captions.
+
+    Raises:
+        AtlasError: a name that no file can have.
+    """
     ids = captions.ids or [f"{i:05d}" for i in range(len(captions))]
     for name in ids:
         if FORBIDDEN & set(name) or name.startswith("."):
@@ -146,15 +150,19 @@ def _open(folder: Path, rows: Sequence[Row], resume: bool) -> float:
             f"The folder '{folder}' is not empty; name another one, or resume the run."
         )
     old = _read(folder, CAPTIONS)
-    if not _as_csv(rows).startswith(old):
+    if not as_csv(rows).startswith(old):
         raise AtlasError(f"'{folder / CAPTIONS}' has other captions or seeds; name another folder.")
-    return float(_provenance(folder).get("seconds", 0.0))
+    return float(read_provenance(folder).get("seconds", 0.0))
 
 
-def _check_same(folder: Path, facts: dict[str, Any]) -> None:
-    """The run that is gone on with must be the one that was begun."""
-    old = _provenance(folder)
-    for key in MUST_AGREE:
+def check_same(folder: Path, facts: dict[str, Any], keys: Sequence[str] = MUST_AGREE) -> None:
+    """The run that is gone on with must be the one that was begun.
+
+    Raises:
+        AtlasError: there is none, or it differs in one of the keys.
+    """
+    old = read_provenance(folder)
+    for key in keys:
         if old.get(key) != json.loads(json.dumps(facts[key])):
             raise AtlasError(
                 f"The run in '{folder}' was begun with another {key} ({_brief(old.get(key))}, now "
@@ -171,7 +179,12 @@ def _read(folder: Path, name: str) -> str:
         ) from None
 
 
-def _provenance(folder: Path) -> dict[str, Any]:
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """The ``provenance.json`` of a folder.
+
+    Raises:
+        AtlasError: there is none, or it is no JSON object.
+    """
     text = _read(folder, PROVENANCE)
     try:
         content = json.loads(text)
@@ -186,7 +199,7 @@ def _brief(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)[:120]
 
 
-def _digest(folder: Path, rows: Sequence[Row]) -> str:
+def digest_of(folder: Path, rows: Sequence[Row]) -> str:
     """The digest that :class:`Sampled` would have, one file in memory at a time."""
     first = read_image(folder / rows[0]["file"])
     digest = hashlib.sha256(str((len(rows), *first.shape)).encode())
@@ -210,7 +223,8 @@ def _text(row: Row, facts: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[Row]) -> str:
+    """The text of ``captions.csv``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ["file", "caption", "seed"], lineterminator="\n")
     writer.writeheader()
@@ -218,6 +232,7 @@ def _as_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _write_tables(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> None:
-    write_text(folder / CAPTIONS, _as_csv(rows))
+def write_tables(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> None:
+    """Write ``captions.csv`` and ``provenance.json``, each whole or not at all."""
+    write_text(folder / CAPTIONS, as_csv(rows))
     write_text(folder / PROVENANCE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

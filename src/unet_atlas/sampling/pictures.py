@@ -38,6 +38,10 @@ OURS += ("latents", "timesteps", "sigmas", "output_type", "return_dict", "kwargs
 PER_PROMPT = ("image", "image_embeds")  # one for all, or one a prompt
 
 
+class OutOfMemory(AtlasError):
+    """So many pictures at once are too many; fewer may do."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to sample; the rest is the pipeline's own.
@@ -207,7 +211,8 @@ def call(
         output: ``np`` for pictures (n, h, w, 3) of floats, ``latent`` for latents (n, c, h, w).
 
     Raises:
-        AtlasError: too little memory, or arguments that the pipeline refuses.
+        OutOfMemory: too little memory.
+        AtlasError: arguments that the pipeline refuses.
     """
     try:
         return pipeline(
@@ -221,7 +226,7 @@ def call(
             **(conditioning or {}),
         ).images
     except torch.OutOfMemoryError:
-        raise AtlasError(
+        raise OutOfMemory(
             f"Not enough memory for {len(captions)} pictures at once; use a smaller batch."
         ) from None
     except (ValueError, TypeError) as error:  # how diffusers refuses its arguments

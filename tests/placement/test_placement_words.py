@@ -6,8 +6,8 @@ import json
 import re
 
 import pytest
+from made_up_runs import run, study
 
-from placement.test_views import run, study
 from unet_atlas.placement import words
 from unet_atlas.placement.protocol import CPU
 
@@ -21,7 +21,8 @@ def test_each_hypothesis_gets_its_sentence_in_order(whole):
     told = words.verdicts(CPU, whole)
     assert re.findall(r"H\d", told) == ["H1", "H2", "H3", "H4"]
     one, two, three, four = re.split(r" (?=H\d)", told)
-    assert "smaller loss than even" in one and one.endswith("as expected.")
+    assert "smaller loss than even" in one
+    assert one.endswith("as expected.")
     assert "−10.0 % [−10.1 to −9.9]" in one
     assert two.endswith("the opposite of what was expected.")
     assert "larger loss than even" in three
@@ -64,7 +65,8 @@ def test_seconds_are_told_from_the_record(tmp_path, monkeypatch):
     rows = [{"kind": "time", "arm": arm.name, "step": 0, "seconds": 0.2 if arm.name == "high" else
              0.05 if arm.name == "middle" else 0.1} for arm in CPU.arms]  # fmt: skip
     record = {"experiment": "placement-cpu-times", "device": "a CPU", "dtype": "fp32",
-              "versions": {"torch": "2"}, "date": "2026-01-01", "seconds": 1.0, "rows": rows}  # fmt: skip
+              "versions": {"torch": "2"}, "date": "2026-01-01", "seconds": 1.0,
+              "rows": rows}  # fmt: skip
     (tmp_path / "times.json").write_text(json.dumps(record))
     assert "a step of high takes 2.00 times" in words.times(CPU)
     assert "a step of middle 0.50 times" in words.times(CPU)

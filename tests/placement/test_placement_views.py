@@ -5,44 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-import numpy as np
 import pandas as pd
 import pytest
+from made_up_runs import run, study
 
 from unet_atlas.placement import views
 from unet_atlas.placement.protocol import CPU, GPU
 from unet_atlas.records import Record
-
-QUESTIONS = ("shapes", "colours", "objects", "relation", "right")
-
-
-def run(arm: str, seed: int, loss: float, relation: str = "10-1") -> Record:
-    """A run whose noisiest level alone carries its loss."""
-    rows = [
-        {"kind": "run", "arm": arm, "seed": seed},
-        {"kind": "curve", "step": 10, "macs": 10**12, "loss": 2 * loss},
-        {"kind": "curve", "step": 20, "macs": 2 * 10**12, "loss": loss},
-        *({"kind": "noise", "level": i, "loss": 1.0} for i in range(9)),
-        {"kind": "noise", "level": 9, "loss": loss},
-    ]
-    for split in ("test", "unseen"):
-        for question in QUESTIONS:
-            answers = relation if question == "relation" else "1100"
-            rows.append({"kind": "answers", "split": split, "question": question,
-                         "answers": answers})  # fmt: skip
-        rows.append({"kind": "scores", "split": split, "fd": 1.5, "clip": 70.0})
-    return Record(
-        "placement-cpu", "a CPU", "fp32", {"torch": "2"}, "2026-01-01", 1800.0, tuple(rows)
-    )
-
-
-def study(effects: dict[str, float], seeds: tuple[int, ...] = (1, 2, 3)) -> list[Record]:
-    rng = np.random.default_rng(0)
-    return [
-        run(arm.name, s, 0.1 * s + effects.get(arm.name, 0) + rng.normal(0, 1e-4))
-        for s in seeds
-        for arm in CPU.arms
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +93,9 @@ def test_what_was_not_recorded_is_said_and_what_was_is_boxed(tmp_path):
     assert "seed 900" in views.pilot_table(CPU, tmp_path).words
     words = views.times_table(CPU, tmp_path).words
     assert "arms timed in turn" in words
-    assert [line for line in words.splitlines() if line.startswith("low ")][0].split()[-1] == "2.00"
+    assert (
+        next(line for line in words.splitlines() if line.startswith("low ")).split()[-1] == "2.00"
+    )
 
 
 @pytest.mark.parametrize(
