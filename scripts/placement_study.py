@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -22,7 +22,7 @@ from unet_atlas.device import parse_device
 from unet_atlas.errors import AtlasError
 from unet_atlas.files import write_text
 from unet_atlas.placement.protocol import PROTOCOLS, Protocol, words
-from unet_atlas.placement.runs import Lab, open_lab, pilot, run, time_arms
+from unet_atlas.placement.runs import Lab, attempt, forget, open_lab, pilot, time_arms
 from unet_atlas.records import Record
 
 
@@ -54,11 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             made = pilot(lab, options.work) if options.pilot else time_arms(lab)
             keep(made, options.records / f"{made.experiment}.json")
         else:
-            study(lab, options)
+            study(chosen(lab, options), options)
     except AtlasError as error:
         print(f"placement_study: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def chosen(lab: Lab, options: argparse.Namespace) -> Lab:
+    """The lab with a learning rate: the protocol's, else the best of a pilot, run if need be."""
+    if lab.protocol.rate is not None:
+        return lab
+    file = options.records / f"placement-{lab.protocol.name}-pilot.json"
+    if not file.exists():
+        keep(pilot(lab, options.work), file)
+    rows = json.loads(file.read_text("utf-8"))["rows"]
+    best = min(rows, key=lambda row: row["loss"])["rate"]
+    return replace(lab, protocol=replace(lab.protocol, rate=best))
 
 
 def study(lab: Lab, options: argparse.Namespace) -> None:
@@ -74,8 +86,8 @@ def study(lab: Lab, options: argparse.Namespace) -> None:
                 print(f"{arm.name}, seed {seed}: recorded already", flush=True)
                 continue
             checkpoint = options.work / f"{name}.checkpoint"
-            keep(run(lab, arm, seed, checkpoint), options.records / f"{name}.json")
-            checkpoint.unlink(missing_ok=True)
+            keep(attempt(lab, arm, seed, checkpoint), options.records / f"{name}.json")
+            forget(checkpoint)
 
 
 def keep(record: Record, file: Path) -> None:

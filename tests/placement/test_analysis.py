@@ -28,10 +28,10 @@ def record(arm: str, seed: int, loss: float) -> Record:
 
 
 def study(effects: dict[str, float], rng: np.random.Generator, seeds: int = 3) -> list[Record]:
-    """Runs of every arm: a loss of 1, what a seed does to all arms, an effect, and noise."""
+    """Runs of every arm: a loss of 3, what a seed does to all arms, an effect, and noise."""
     shared = rng.normal(0, 0.3, seeds)
     return [
-        record(arm.name, s, 1 + shared[s] + effects.get(arm.name, 0) + rng.normal(0, 0.01))
+        record(arm.name, s, 3 + shared[s] + effects.get(arm.name, 0) + rng.normal(0, 0.01))
         for arm in CPU.arms
         for s in range(seeds)
     ]

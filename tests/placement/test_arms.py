@@ -81,7 +81,8 @@ def test_an_arm_is_asked_for_by_its_name():
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_the_protocol_says_what_the_runs_use(protocol):
     text = words(protocol)
-    for part in (f"{protocol.steps:,} steps of {protocol.batch}", f"{protocol.rate:g}", "Holm"):
+    rate = f"learning rate {protocol.rate:g}" if protocol.rate else "one learning rate"
+    for part in (f"{protocol.steps:,} steps of {protocol.batch}", rate, "Holm"):
         assert part in text
     for arm in protocol.arms:
         assert f"| {arm.name} | {list(arm.depths)} | {list(arm.channels)} |" in text

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_up_runs import run, study
@@ -40,7 +41,7 @@ def test_verdicts_say_whether_the_expectation_held(whole):
 
 
 def test_a_part_of_the_runs_makes_a_part_of_the_tables(whole):
-    part = [r for r in whole if views._about(r)["arm"] in ("even", "low")][:2]
+    part = [r for r in whole if views.about_run(r)["arm"] in ("even", "low")][:2]
     table = views.primary_table(CPU, part)
     assert list(table.data.arm) == ["low"]
     assert table.shown.loc[0, "95 % interval"] == "–"
@@ -53,7 +54,7 @@ def test_a_part_of_the_runs_makes_a_part_of_the_tables(whole):
 
 
 def test_no_p_is_told_before_the_family_is_whole(whole):
-    part = [r for r in whole if views._about(r)["arm"] != "middle"]
+    part = [r for r in whole if views.about_run(r)["arm"] != "middle"]
     table = views.primary_table(CPU, part)
     assert set(table.shown["p (Holm)"]) == {"–"}
     assert table.shown["95 % interval"].str.contains("to").all()
@@ -73,6 +74,34 @@ def test_pictures_are_compared_in_their_own_units(whole):
     assert table.loc["right relation, %", "even"] == "77.8"  # 100, 66.7, 66.7
     assert table.loc["right relation, %", "low"].startswith("−11.1 [")
     assert table.loc["FD", "low"] == "0.0 [0.0 to 0.0]"
+
+
+def test_exploratory_hypotheses_are_paired_contrasts(whole):
+    table = views.exploratory_table(CPU, whole).shown.set_index("outcome")
+    rows = {r.rows[0]["seed"]: r for r in whole if r.rows[0]["arm"] in ("even",)}
+    low = {r.rows[0]["seed"]: r for r in whole if r.rows[0]["arm"] == "low"}
+
+    def noisy(record):
+        return (4 + record.rows[2]["loss"]) / 5  # nine levels of 1, and the last one's
+
+    by_hand = np.mean([100 * np.log(noisy(low[s]) / noisy(rows[s])) for s in rows])
+    assert table.loc["H5: noisier half less cleaner half, points", "low"].startswith(
+        views.signed(by_hand)
+    )
+    assert table.loc["loss, cleaner half, %", "low"] == "0.0 [0.0 to 0.0]"
+    assert table.loc["H6: relation and objects less shapes, points", "low"] == "0.0 [0.0 to 0.0]"
+    changed = [r for r in whole if r.rows[0] != low[1].rows[0]] + [run("low", 1, 0.1, "1111")]
+    table = views.exploratory_table(CPU, changed).shown.set_index("outcome")
+    # the relation of one of three runs is right in all, not in two of three: a sixth of a third
+    assert table.loc["H6: relation and objects less shapes, points", "low"].startswith("+5.6 [")
+
+
+def test_a_run_that_failed_is_a_run_without_outcomes(whole):
+    failed = replace(whole[1], rows=({**whole[1].rows[0], "failed": True},))
+    runs = [whole[0], failed, *whole[2:]]
+    assert views.complete(CPU, runs)
+    table = views.primary_table(CPU, runs).data.set_index("arm")
+    assert table.seeds[failed.rows[0]["arm"]] == 2
 
 
 def test_what_was_not_recorded_is_said_and_what_was_is_boxed(tmp_path):

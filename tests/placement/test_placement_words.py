@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from made_up_runs import run, study
@@ -42,6 +43,23 @@ def test_a_part_of_the_runs_has_no_verdict(whole):
         assert "%" not in told
     assert "no interval yet" in words.pictures(CPU, whole[:5])
     assert "no interval yet" in words.pictures(CPU, [])
+
+
+def test_exploratory_answers_say_whether_zero_is_left_out(whole):
+    told = words.exploratory(CPU, whole)
+    assert "the noisier half less the cleaner half −" in told
+    assert "which leaves out zero; relation and objects less shapes 0.0" in told
+    assert told.count("holds zero") == 1
+    assert "no interval yet" in words.exploratory(CPU, whole[:5])
+
+
+def test_a_run_that_failed_is_named(whole):
+    failed = replace(whole[1], rows=({**whole[1].rows[0], "failed": True},))
+    told = words.verdicts(CPU, [whole[0], failed, *whole[2:]])
+    assert told.endswith("Failed twice, its loss not finite: low with seed 1.")
+    gone = [replace(r, rows=({**r.rows[0], "failed": True},)) if r.rows[0]["arm"] == "low" else r
+            for r in whole]  # fmt: skip
+    assert "H2: high has too few runs" in words.verdicts(CPU, gone)
 
 
 def test_intervals_without_zero_are_counted_beside_what_chance_would_give():

@@ -13,7 +13,7 @@ import placement_study
 from unet_atlas import records, shelf
 from unet_atlas.placement import analysis, runs
 from unet_atlas.placement.arms import Arm, Scale
-from unet_atlas.placement.protocol import CPU, PROTOCOLS, words
+from unet_atlas.placement.protocol import CPU, GPU, PROTOCOLS, words
 from unet_atlas.sampling import Recipe
 
 TINY = replace(
@@ -59,19 +59,46 @@ def test_equal_seeds_begin_alike_and_others_do_not(lab):
     assert not torch.equal(one, other)
 
 
-def test_training_that_was_stopped_ends_with_the_same_weights(lab, tmp_path):
-    whole, parts = (runs.fresh(lab, TINY.arm("low"), 1) for _ in range(2))
+def test_training_that_was_stopped_ends_with_the_same_weights_and_curve(lab, tmp_path):
+    whole, parts, again = (runs.fresh(lab, TINY.arm("low"), 1) for _ in range(3))
     plan = TINY.plan(1)
-    curve, _ = runs.train(lab, whole, plan, tmp_path / "whole", "low", 2)
-    assert [point["step"] for point in curve] == [2, 4]
-    runs.fit(parts, lambda rng: runs.lessons.denoising(
-        parts, lab.scheduler, lab.train, 2, rng), plan, tmp_path / "parts",
-        until=3, about={"label": "low"})  # fmt: skip
-    again = runs.fresh(lab, TINY.arm("low"), 1)
-    resumed, _ = runs.train(lab, again, plan, tmp_path / "parts", "low", 1)
-    assert resumed[-1]["loss"] == curve[-1]["loss"]
+    curve, _ = runs.train(lab, whole, plan, tmp_path / "whole", "low", 4)
+    assert [point["step"] for point in curve] == [1, 2, 3, 4]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        measure = runs.held_losses
+        patch.setattr(runs, "held_losses", lambda lab, unet: (
+            killed() if len(runs._measured(tmp_path / "parts")) == 2 else measure(lab, unet)
+        ))  # fmt: skip
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(lab, parts, plan, tmp_path / "parts", "low", 4)
+    resumed, _ = runs.train(lab, again, plan, tmp_path / "parts", "low", 4)
+    assert resumed == curve
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+    assert runs.train(lab, runs.fresh(lab, TINY.arm("low"), 1), plan, tmp_path / "parts", "low", 4)[
+        0] == curve  # fmt: skip
+
+
+def test_a_checkpoint_beyond_what_was_measured_leaves_a_gap_and_no_false_point(lab, tmp_path):
+    unet, plan = runs.fresh(lab, TINY.arm("low"), 1), TINY.plan(1)
+    curve, _ = runs.train(lab, unet, plan, tmp_path / "a", "low", 4)
+    (tmp_path / "a.curve").unlink()
+    again, _ = runs.train(lab, unet, plan, tmp_path / "a", "low", 4)
+    assert again == curve[-1:]
+
+
+def test_a_run_that_diverges_is_repeated_once_and_recorded_as_failed(lab, tmp_path, monkeypatch):
+    said, losses = [], runs.held_losses
+    monkeypatch.setattr(runs, "held_losses", lambda lab, unet: losses(lab, unet) * float("nan"))
+    record = runs.attempt(lab, TINY.arm("low"), 1, tmp_path / "x", said.append)
+    assert len(said) == 2
+    assert record.rows[0]["failed"]
+    assert record.rows[0]["arm"] == "low"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -109,6 +136,19 @@ def test_the_rate_is_the_best_of_the_pilot():
     rows = records.newest("placement-cpu-pilot").rows
     assert {row["rate"] for row in rows} == set(CPU.rates)
     assert min(rows, key=lambda row: row["loss"])["rate"] == CPU.rate
+
+
+def test_a_study_without_a_rate_takes_its_pilots(lab, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "tiny", replace(TINY, rate=None))
+    options = ["tiny", "--work", str(tmp_path), "--records", str(tmp_path / "r"), "--seed", "1"]
+    seen = []
+    monkeypatch.setattr(placement_study, "study", lambda lab, _: seen.append(lab.protocol.rate))
+    for _ in range(2):
+        assert placement_study.main([*options, "--device", "cpu"]) == 0
+    pilot = records.load(tmp_path / "r")
+    assert len(pilot) == 1
+    assert seen == [min(pilot[0].rows, key=lambda row: row["loss"])["rate"]] * 2
+    assert "one learning rate in every arm" in words(GPU)
 
 
 def test_bad_input_is_named():

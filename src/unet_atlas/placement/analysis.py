@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from unet_atlas.placement.protocol import EVEN, Protocol
 from unet_atlas.records import Record
 
 LOSS = "validation loss"
+HALVES = "log of the noisier half's loss over the cleaner half's"
+BINDING = "relation and objects less shapes"
 LEVEL = 0.95
 
 
@@ -47,14 +50,21 @@ def outcomes(runs: Iterable[Record]) -> pd.DataFrame:
     """One row a run and outcome: arm, seed, outcome, value.
 
     Outcomes: the validation loss at the end (all, noisier half, cleaner half, each level), shares
-    of right answers by split and question, FD and CLIP score by split.
+    of right answers by split and question, FD and CLIP score by split, and what H5 and H6 ask for:
+    ``HALVES`` and, by split, ``BINDING``. A run that failed has none.
     """
     rows = []
     for record in runs:
-        about = next(row for row in record.rows if row["kind"] == "run")
-        for outcome, value in _values(record.rows):
-            rows.append((about["arm"], about["seed"], outcome, value))
+        about = about_run(record)
+        if not about.get("failed"):
+            for outcome, value in _values(record.rows):
+                rows.append((about["arm"], about["seed"], outcome, value))
     return pd.DataFrame(rows, columns=["arm", "seed", "outcome", "value"])
+
+
+def about_run(record: Record) -> Mapping[str, Any]:
+    """The row of a run that says which it is: arm, seed, settings, and whether it ``failed``."""
+    return next(row for row in record.rows if row["kind"] == "run")
 
 
 def _values(rows: Sequence[Mapping]) -> Iterable[tuple[str, float]]:
@@ -62,17 +72,24 @@ def _values(rows: Sequence[Mapping]) -> Iterable[tuple[str, float]]:
     yield LOSS, max(curve, key=lambda row: row["step"])["loss"]
     noise = sorted((row["level"], row["loss"]) for row in rows if row["kind"] == "noise")
     losses = [loss for _, loss in noise]
-    yield "loss, cleaner half", float(np.mean(losses[: len(losses) // 2]))
-    yield "loss, noisier half", float(np.mean(losses[len(losses) // 2 :]))
+    clean, noisy = (float(np.mean(half)) for half in np.array_split(losses, 2))
+    yield "loss, cleaner half", clean
+    yield "loss, noisier half", noisy
+    yield HALVES, math.log(noisy / clean)
     for level, loss in noise:
         yield f"loss, noise level {level}", loss
+    shares: dict[tuple[str, str], float] = {}
     for row in rows:
         if row["kind"] == "answers":
             asked = [int(digit) for digit in row["answers"] if digit != "-"]
+            shares[row["question"], row["split"]] = float(np.mean(asked))
             yield f"{row['question']}, {row['split']}", float(np.mean(asked))
         if row["kind"] == "scores":
             yield f"FD, {row['split']}", row["fd"]
             yield f"CLIP score, {row['split']}", row["clip"]
+    for split in [split for question, split in shares if question == "shapes"]:
+        bound = (shares["relation", split] + shares["objects", split]) / 2
+        yield f"{BINDING}, {split}", bound - shares["shapes", split]
 
 
 def difference(frame: pd.DataFrame, arm: str, outcome: str) -> Difference:
@@ -137,7 +154,7 @@ def holm(values: Sequence[float]) -> list[float]:
 def curves(runs: Iterable[Record]) -> pd.DataFrame:
     """Mean validation loss over seeds: index = MACs of training, one column an arm."""
     rows = [
-        {"arm": next(r for r in record.rows if r["kind"] == "run")["arm"], **row}
+        {"arm": about_run(record)["arm"], **row}
         for record in runs
         for row in record.rows
         if row["kind"] == "curve"

@@ -25,7 +25,8 @@ class Protocol:
         matched: arms with the even arm's MACs and parameters.
         same_macs: arms with the even arm's MACs, parameters as they come, widths at most one step
             off.
-        steps, batch, rate: of training; the rate is the best of ``rates`` in the pilot.
+        steps, batch, rate: of training; the rate is the best of ``rates`` in the pilot, None as
+            long as there was none.
         rates, pilot_steps: tried on the even arm with a seed of no run.
         seeds: of initial weights, batch order and noise; the same for every arm.
         pictures: that training draws from; ``held`` others measure the loss.
@@ -40,7 +41,7 @@ class Protocol:
     same_macs: tuple[Arm, ...]
     steps: int
     batch: int
-    rate: float
+    rate: float | None
     rates: tuple[float, ...]
     pilot_steps: int
     seeds: tuple[int, ...]
@@ -110,7 +111,7 @@ GPU = Protocol(
     same_macs=(Arm("low, more parameters", (0, 1, 3), (64, 112, 192)),),
     steps=4_000,
     batch=256,
-    rate=1e-3,
+    rate=None,
     rates=(0.5e-3, 1e-3, 2e-3),
     pilot_steps=600,
     seeds=(1, 2, 3),
@@ -159,7 +160,7 @@ heads an attention layer, and the text encoder, autoencoder and noise schedule o
 
 ## Training
 {p.steps:,} steps of {p.batch} pictures out of {p.pictures:,}; AdamW, warm-up of 100 steps, decay to
-zero over the last 30 %, EMA; learning rate {p.rate:g} in every arm: the best of
+zero over the last 30 %, EMA; {_rate(p)} in every arm: the best of
 {", ".join(f"{r:g}" for r in p.rates)} on the even arm after {p.pilot_steps} steps with seed
 {PILOT_SEED}, by validation loss, chosen before any run of the study. Seeds
 {", ".join(map(str, p.seeds))}; runs with equal seeds see the same pictures, noise and time steps in
@@ -188,6 +189,10 @@ None by result. A run whose loss stops being finite is repeated once with the sa
 failed if it fails again, and is reported. A run that was interrupted goes on from its checkpoint
 and counts as one run.
 """
+
+
+def _rate(protocol: Protocol) -> str:
+    return "one learning rate" if protocol.rate is None else f"learning rate {protocol.rate:g}"
 
 
 def _arms(protocol: Protocol) -> str:

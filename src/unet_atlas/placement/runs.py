@@ -7,6 +7,8 @@ schedule. Latents and text features are computed once and kept on the device.
 from __future__ import annotations
 
 import datetime
+import json
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unet_atlas import exam
-from unet_atlas.files import replacing
+from unet_atlas.errors import AtlasError
+from unet_atlas.files import replacing, write_text
 from unet_atlas.metrics.clipscore import clip_score_percent, cosines
 from unet_atlas.metrics.frechet import frechet_from_features
 from unet_atlas.mini import folder, lessons, networks
@@ -39,6 +42,10 @@ HELD_SEED = 77  # of the held-out pictures; training's is 0, the exam's are othe
 LEVELS = 10  # of noise
 CHUNK = 256
 QUESTIONS = ("count", "shapes", "colours", "objects", "relation", "right")
+
+
+class Diverged(AtlasError):
+    """The loss of a run stopped being finite."""
 
 
 @dataclass(frozen=True)
@@ -117,26 +124,50 @@ def fresh(lab: Lab, arm: Arm, seed: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(**config).to(lab.device)
 
 
+def attempt(
+    lab: Lab, arm: Arm, seed: int, checkpoint: Path, say: Callable[[str], None] = print
+) -> Record:
+    """:func:`run`; as laid down, one whose loss stops being finite is repeated once, and recorded
+    as failed if that happens again."""
+    for _ in range(2):
+        try:
+            return run(lab, arm, seed, checkpoint, say)
+        except Diverged as fault:
+            say(str(fault))
+            forget(checkpoint)
+    about = {**_about(lab, arm, seed), "failed": True}
+    return record(lab, f"placement-{lab.protocol.name}", 0.0, [about])
+
+
 def run(
     lab: Lab, arm: Arm, seed: int, checkpoint: Path, say: Callable[[str], None] = print
 ) -> Record:
-    """Train an arm with a seed and measure it; goes on from ``checkpoint`` where that exists."""
-    unet = fresh(lab, arm, seed)
-    plan = lab.protocol.plan(seed)
+    """Train an arm with a seed and measure it; goes on from ``checkpoint`` where that exists.
+
+    Raises:
+        Diverged: its loss stopped being finite.
+    """
+    unet, plan = fresh(lab, arm, seed), lab.protocol.plan(seed)
     label, count = f"{arm.name}, seed {seed}", lab.protocol.validations
     curve, seconds = train(lab, unet, plan, checkpoint, label, count)
     say(f"{label}: validation loss {curve[-1]['loss']:.5f}")
-    macs = lab.protocol.size(arm).macs
+    macs = 3 * lab.protocol.size(arm).macs * plan.batch  # of a step, its gradients included
     rows = [
-        {"kind": "run", "arm": arm.name, "seed": seed, "depths": list(arm.depths),
-         "channels": list(arm.channels), "params": lab.protocol.size(arm).params, "macs": macs,
-         "steps": plan.steps, "batch": plan.batch, "rate": plan.rate},
-        *({"kind": "curve", **point, "macs": 3 * macs * plan.batch * point["step"]}
-          for point in curve),
+        _about(lab, arm, seed),
+        *({"kind": "curve", **point, "macs": macs * point["step"]} for point in curve),
         *noise_rows(lab, unet),
         *exam_rows(lab, unet),
-    ]  # fmt: skip
+    ]
     return record(lab, f"placement-{lab.protocol.name}", seconds, rows)
+
+
+def _about(lab: Lab, arm: Arm, seed: int) -> dict[str, Any]:
+    size, plan = lab.protocol.size(arm), lab.protocol.plan(seed)
+    return {
+        "kind": "run", "arm": arm.name, "seed": seed, "depths": list(arm.depths),
+        "channels": list(arm.channels), "params": size.params, "macs": size.macs,
+        "steps": plan.steps, "batch": plan.batch, "rate": plan.rate,
+    }  # fmt: skip
 
 
 def train(
@@ -153,13 +184,38 @@ def train(
         return lessons.denoising(forward, lab.scheduler, lab.train, plan.batch, rng)
 
     stops = sorted({max(1, plan.steps * (i + 1) // count) for i in range(count)})
-    curve, seconds = [], 0.0
+    known = _measured(checkpoint)
     for stop in stops:
+        if stop in known and stop < plan.steps:
+            continue
         outcome = fit(unet, loss, plan, checkpoint, until=stop, about={"label": label}, label=label)
+        if outcome.steps > stop:
+            continue  # beyond it already, and its weights are gone
         value = overall(held_losses(lab, unet))
-        curve.append({"step": stop, "loss": round(value, 7), "train_loss": round(outcome.loss, 7)})
-        seconds = outcome.seconds
-    return curve, seconds
+        if not math.isfinite(value):
+            raise Diverged(f"{label}: the loss is {value} after {stop} steps.")
+        known[stop] = {"loss": round(value, 7), "train_loss": round(outcome.loss, 7)}
+        write_text(_log(checkpoint), json.dumps(known))
+    return [{"step": stop, **known[stop]} for stop in sorted(known)], outcome.seconds
+
+
+def forget(checkpoint: Path) -> None:
+    """Take away what a run has left to go on from."""
+    for file in (checkpoint, _log(checkpoint)):
+        file.unlink(missing_ok=True)
+
+
+def _log(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".curve")
+
+
+def _measured(checkpoint: Path) -> dict[int, dict[str, float]]:
+    """What a run that goes on has measured before, by step; the averaged weights of then are gone,
+    so that it can't be measured again."""
+    log = _log(checkpoint)
+    if not (checkpoint.exists() and log.exists()):
+        return {}
+    return {int(step): point for step, point in json.loads(log.read_text("utf-8")).items()}
 
 
 @torch.inference_mode()
@@ -233,7 +289,11 @@ def pilot(lab: Lab, work: Path, say: Callable[[str], None] = print) -> Record:
         plan = protocol.plan(PILOT_SEED, rate, protocol.pilot_steps)
         unet, label = fresh(lab, protocol.arms[0], PILOT_SEED), f"pilot {rate:g}"
         checkpoint = work / f"{label.replace(' ', '-')}.checkpoint"
-        curve, spent = train(lab, unet, plan, checkpoint, label, count=1)
+        try:
+            curve, spent = train(lab, unet, plan, checkpoint, label, count=1)
+        except Diverged as fault:
+            say(str(fault))
+            continue
         rows.append({"kind": "pilot", "rate": rate, "seed": PILOT_SEED, **curve[-1]})
         seconds += spent
         say(f"rate {rate:g}: validation loss {curve[-1]['loss']:.5f}")
@@ -274,7 +334,8 @@ def _stepper(lab: Lab, arm: Arm) -> Callable[[int], float]:
 def record(lab: Lab, experiment: str, seconds: float, rows: list[dict[str, Any]]) -> Record:
     """Rows with the provenance of this machine."""
     cuda = lab.device.type == "cuda"
-    threads = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    threads = f"{platform.machine()} CPU, {count} thread{'s' * (count > 1)}"
     return Record(
         experiment,
         torch.cuda.get_device_name(lab.device) if cuda else threads,

@@ -14,8 +14,11 @@ import pandas as pd
 
 from unet_atlas import draw, records
 from unet_atlas.placement.analysis import (
+    BINDING,
+    HALVES,
     LOSS,
     Difference,
+    about_run,
     curves,
     differences,
     outcomes,
@@ -42,6 +45,12 @@ PICTURES = {  # outcome → what it is called, in which unit, and its factor
     "CLIP score": ("100 × CLIP cosine", "", 1.0),
 }
 SPLITS = {"test": "exam", "unseen": "unseen combinations"}
+EXPLORATORY = (  # name, outcome, factor (None: in % of the even arm)
+    ("loss, noisier half, %", "loss, noisier half", None),
+    ("loss, cleaner half, %", "loss, cleaner half", None),
+    ("H5: noisier half less cleaner half, points", HALVES, 100.0),
+    ("H6: relation and objects less shapes, points", f"{BINDING}, test", 100.0),
+)
 ALPHA = 0.05
 PAIRS = "A pair of runs with one seed"
 
@@ -53,9 +62,9 @@ def runs(protocol: Protocol, folder: Path | None = None) -> tuple[Record, ...]:
 
 
 def complete(protocol: Protocol, found: Sequence[Record]) -> bool:
-    """Whether every arm has a run with every seed."""
+    """Whether every arm has a run with every seed; one that failed, as laid down, is a run."""
     wanted = {(arm.name, seed) for arm in protocol.arms for seed in protocol.seeds}
-    return wanted <= {(about["arm"], about["seed"]) for about in map(_about, found)}
+    return wanted <= {(about["arm"], about["seed"]) for about in map(about_run, found)}
 
 
 def arms_table(protocol: Protocol) -> Table:
@@ -178,6 +187,22 @@ def noise_figure(protocol: Protocol, found: Sequence[Record]) -> draw.Figure | S
     return draw.lines(table, label, "difference in loss, %", "By level of noise")
 
 
+def exploratory_table(protocol: Protocol, found: Sequence[Record]) -> Table | Shown:
+    """What the exploratory hypotheses ask for: each arm's differences to the even arm."""
+    frame = outcomes(found)
+    if not differences(frame, protocol, LOSS):
+        return records.absent(PAIRS)
+    rows = []
+    for name, outcome, factor in EXPLORATORY:
+        shown = differences(frame, protocol, outcome)
+        scale = {d.arm: factor or 100 / d.base for d in shown}
+        rows.append(
+            {"outcome": name} | {d.arm: interval_words(d, scale[d.arm], True) for d in shown}
+        )
+    caption = "Exploratory: differences to the even arm with 95 % intervals, without a verdict"
+    return table_of(caption, pd.DataFrame(rows))
+
+
 def pictures_table(protocol: Protocol, found: Sequence[Record], split: str) -> Table | Shown:
     """What the drawn pictures show: the even arm's mean, and each arm's difference to it."""
     frame, rows = outcomes(found), []
@@ -247,7 +272,3 @@ def signed(value: float, unit: str = "", factor: float = 1.0) -> str:
     words = f"{factor * value:+.1f}".replace("-", "−")
     words = words[1:] if float(f"{factor * value:.1f}") == 0 else words
     return f"{words} {unit}".strip()
-
-
-def _about(record: Record) -> dict:
-    return next(dict(row) for row in record.rows if row["kind"] == "run")

@@ -6,10 +6,19 @@ Book: *Where do transformer blocks belong?*
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from unet_atlas import records
-from unet_atlas.placement.analysis import Difference, differences, outcomes, primary
+from unet_atlas.placement.analysis import (
+    BINDING,
+    HALVES,
+    Difference,
+    about_run,
+    differences,
+    outcomes,
+    primary,
+)
 from unet_atlas.placement.protocol import EVEN, Protocol
 from unet_atlas.placement.views import (
     ALPHA,
@@ -29,7 +38,34 @@ def verdicts(protocol: Protocol, found: Sequence[Record]) -> str:
     if not complete(protocol, found):
         return _unfinished(protocol, found)
     told = sorted((HYPOTHESES[d.arm], _told(d, p)) for d, p in primary(outcomes(found), protocol))
-    return " ".join(f"{hypothesis}: {sentence}" for hypothesis, sentence in told)
+    sentences = [f"{hypothesis}: {sentence}" for hypothesis, sentence in told]
+    return " ".join([*sentences, *_failures(found)])
+
+
+def exploratory(protocol: Protocol, found: Sequence[Record]) -> str:
+    """What the exploratory hypotheses H5 and H6 got for an answer, for low against even."""
+    frame = outcomes(found)
+    asked = {
+        "the noisier half less the cleaner half": HALVES,
+        "relation and objects less shapes": f"{BINDING}, test",
+    }
+    told = []
+    for name, outcome in asked.items():
+        low = [d for d in differences(frame, protocol, outcome) if d.arm == "low"]
+        if not low or not math.isfinite(low[0].low):
+            return "With fewer than two pairs of low and even there is no interval yet."
+        value = interval_words(low[0], 100, True)
+        zero = "leaves out zero" if low[0].low > 0 or low[0].high < 0 else "holds zero"
+        told.append(f"{name} {value} points, which {zero}")
+    return f"For low against even: {'; '.join(told)}. Both are exploratory and have no verdict."
+
+
+def _failures(found: Sequence[Record]) -> list[str]:
+    failed = [about for about in map(about_run, found) if about.get("failed")]
+    return [
+        f"Failed twice, its loss not finite: {about['arm']} with seed {about['seed']}."
+        for about in failed
+    ]
 
 
 def short(protocol: Protocol, found: Sequence[Record]) -> str:
@@ -74,8 +110,8 @@ def times(protocol: Protocol) -> str:
     seconds: dict[str, list[float]] = {}
     for row in record.rows:
         seconds.setdefault(row["arm"], []).append(row["seconds"])
-    middle = {arm: sorted(few)[len(few) // 2] for arm, few in seconds.items()}
-    part = {arm: middle[arm] / middle[EVEN] for arm in middle}
+    middle = {arm: statistics.median(few) for arm, few in seconds.items()}
+    part = {arm: middle[arm] / middle[EVEN] for arm in middle if arm != EVEN}
     slow, fast = max(part, key=part.__getitem__), min(part, key=part.__getitem__)
     return (
         f"At equal MACs, a step of {slow} takes {part[slow]:.2f} times as long as one of even on "
@@ -94,6 +130,8 @@ def _unfinished(protocol: Protocol, found: Sequence[Record]) -> str:
 
 def _told(found: Difference, p: float) -> str:
     ends = f"{signed(100 * found.mean / found.base)} % [{interval_words(found, 100 / found.base)}]"
+    if not math.isfinite(p):
+        return f"{found.arm} has too few runs that ended ({ends})."
     if not p < ALPHA:
         return f"{found.arm} is not told apart from even ({ends}, p = {p:.2f})."
     way = "smaller" if found.mean < 0 else "larger"
