@@ -8,8 +8,12 @@
 --num_processes counts over all machines, --machine_rank is 0 on one and 1 on the other, and the
 folder of the run lies on a disk that all of them share. --multi_gpu is also the way to several
 processes on CPUs (accelerate's --cpu starts one, or asks for mpirun); there,
---num_cpu_threads_per_process says how many threads each has. The same command goes on with a run
-that was stopped. Pictures and scores don't depend on the number of processes.
+--num_cpu_threads_per_process says how many threads each has (a process alone has one, too, unless
+OMP_NUM_THREADS says another number). The same command goes on with a run that was stopped. Pictures
+and scores don't depend on the number of processes; on CPUs, their last bits do on that of threads.
+
+--patience must be longer than the fastest process waits for the slowest when all is well: each has
+its share of the pictures from the beginning.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from unet_atlas.evaluation.team import Team
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as a launch does: products round by it
 
 GRACE = 10.0  # seconds in which the first process has said what is wrong
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -62,15 +67,18 @@ def run(options: Options, team: Team) -> int:
     try:
         outcome = evaluate(options, team, lambda line: stopping.say(stopping.named(team, line)))
     except Together as fault:
+        stopping.heed_nothing()
         if team.first:
             stopping.say(str(fault))
         with suppress(AtlasError, stopping.Stopped):
             team.wait()  # or the launcher would end the first process before it has spoken
         return BAD_INPUT
     except AtlasError as fault:
+        stopping.heed_nothing()
         stopping.speak_once(team, options.output, stopping.named(team, str(fault)))
         return BAD_INPUT
     except (KeyboardInterrupt, stopping.Stopped):
+        stopping.heed_nothing()
         stopping.speak_once(team, options.output, stopping.BY_SIGNAL)
         return INTERRUPTED
     finally:
@@ -127,8 +135,8 @@ def _what_is_run(add: Callable) -> None:
     add("--score-only", action="store_true", help="score what is drawn, draw nothing")
     about = "mlperf: Euler, 20 steps, guidance 8, its negative prompt, 5,000 captions, Inception"
     add("--protocol", help=f"{about}; needs --fixed-latents")
-    about = "how long a process waits for the others (1,800)"
-    add("--patience", type=float, default=1800.0, metavar="SECONDS", help=about)
+    about = "how long a process waits for the others, slower ones too (21,600)"
+    add("--patience", type=float, default=21600.0, metavar="SECONDS", help=about)
     add("--device", help="cpu, cuda, mps or best (best): GPUs are dealt to the processes")
 
 

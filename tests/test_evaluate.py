@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_pipelines as tiny
+from PIL import Image
 
 sys.path.append(str(Path(__file__).parent / "evaluation"))
 import launching
 from launching import pixels, rows, words
 
 import evaluate
-from unet_atlas.evaluation import jobs, run
+from unet_atlas.errors import AtlasError
+from unet_atlas.evaluation import jobs, run, stopping
 from unet_atlas.evaluation.parts import parts_of
+from unet_atlas.evaluation.team import PATIENCE, Together
 from unet_atlas.images import open_folder
 from unet_atlas.metrics.frechet import frechet_from_features
 from unet_atlas.metrics.kernels import kid
@@ -265,6 +270,112 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.undo()
     assert evaluate.main(words(home, tmp_path / "run", "--limit", 22)) == 0
     assert not (tmp_path / "run" / ".stopped").exists()
+
+
+def called_off(sentence: str) -> None:
+    """The launcher asks for an end while a sentence is being said."""
+    signal.raise_signal(signal.SIGTERM)
+    print(sentence, file=sys.stderr)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "expected"),
+    [
+        (Together("No file."), 2, "No file."),
+        (AtlasError("A full disk."), 2, "A full disk."),
+        (KeyboardInterrupt(), 130, stopping.BY_SIGNAL),
+        (stopping.Stopped(), 130, stopping.BY_SIGNAL),
+    ],
+)
+def test_a_sentence_is_said_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    tmp_path: Path,
+    fault: Any,
+    code: int,
+    expected: Any,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(run, "evaluate", fail)
+    monkeypatch.setattr(stopping, "say", called_off)
+    given = ["mini-sd", "--captions", "c.csv", "--output", str(tmp_path / "none")]
+    assert evaluate.main(given) == code
+    assert capsys.readouterr().err == f"{expected}\n"
+
+
+def test_what_an_earlier_launch_said_is_forgotten_before_models_load(
+    home: Path, whole: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(whole, tmp_path / "run")
+    (folder / ".stopped").write_text("the disk is full")
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "tools_of", die)
+    assert evaluate.main(words(home, folder)) == 130
+    assert stopping.BY_SIGNAL in capsys.readouterr().err
+
+
+def test_a_broken_reference_is_found_before_the_first_picture(
+    home: Path, tmp_path: Path, capsys: Any
+) -> None:
+    real = launching.blotches(tmp_path / "real", 3)
+    (real / "1.png").unlink()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(real / "1.jpg")
+    (real / "1.jpg").write_bytes((real / "1.jpg").read_bytes()[:-300])  # whose header is whole
+    assert evaluate.main(words(home, tmp_path / "run", "--reference", real)) == 2
+    assert "1.jpg' is truncated or damaged" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_protocol_takes_one_latent(home: Path, tmp_path: Path, capsys: Any) -> None:
+    np.save(tmp_path / "latents.npy", np.zeros((22, 4, 16, 16), np.float32))
+    arguments = words(home, tmp_path / "run", "--protocol", "mlperf", "--limit", 5000)
+    arguments += ["--fixed-latents", str(tmp_path / "latents.npy")]
+    at = arguments.index("--steps")
+    arguments += ["--features", "inception"]
+    assert evaluate.main([*arguments[:at], *arguments[at + 2 :]]) == 2
+    assert "latents.npy' holds 22; give one of shape (1, channels" in capsys.readouterr().err
+
+
+def test_a_process_alone_has_one_thread_and_patience() -> None:
+    code = "import sys; sys.path.append('scripts'); import evaluate, os, torch\n"
+    code += "print(os.environ['OMP_NUM_THREADS'], torch.get_num_threads())"
+    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=launching.ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["1", "1"]
+    given = ["mini-sd", "--captions", "c", "--output", "r"]
+    assert evaluate.parser().parse_args(given).patience == PATIENCE == 21600
+
+
+def test_the_smallest_batch_is_where_a_run_goes_on(
+    home: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(whole, tmp_path / "run")
+    (folder / "00003.png").unlink()
+    run.blocks.keep_size(folder, 2)
+    sizes, draw = [], run.blocks.draw_missing
+
+    def seen(artist: Any, *given: Any) -> Any:
+        sizes.append(artist.size)
+        return draw(artist, *given)
+
+    monkeypatch.setattr(run.blocks, "draw_missing", seen)
+    assert evaluate.main(words(home, folder)) == 0
+    assert sizes == [2]
+    assert rows(folder, "throughput")[0]["smallest_batch"] == 2
+    assert json.loads((folder / "provenance.json").read_text())["smallest_batch"] == 2
 
 
 def test_the_captions_are_of_the_tiny_vocabulary(home: Path) -> None:

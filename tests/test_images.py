@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,31 @@ def test_a_png_keeps_its_pixels_and_its_text(tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "b.jpg")
     assert read_facts(tmp_path / "b.jpg") == {}
     assert read_facts(tmp_path / "none.png") == {}
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    end = zlib.crc32(name + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + name + content + end
+
+
+def test_a_flipped_bit_that_loading_takes_has_no_facts(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    write_png(file, PICTURE, {"seed": "7"})
+    whole = file.read_bytes()
+    at = whole.index(b"IDAT") - 4
+    rows = b"".join(b"\0" + row.tobytes() for row in PICTURE)
+    packed = zlib.compress(rows, 0)
+    # zlib's own checksum alone in the last chunk: Pillow has all rows before it comes there
+    cut = whole[:at] + chunk(b"IDAT", packed[:-4]) + chunk(b"IDAT", packed[-4:])
+    content = bytearray(cut + chunk(b"IEND", b""))
+    file.write_bytes(content)
+    assert np.array_equal(read_image(file), PICTURE)
+    assert read_facts(file) == {"seed": "7"}
+    content[at + 60] ^= 1
+    file.write_bytes(content)
+    assert not np.array_equal(read_image(file), PICTURE)
+    assert read_facts(file) == {}
 
 
 @pytest.mark.parametrize("name", ["no/a.png", "a\0.png"])

@@ -202,8 +202,10 @@ def write_png(file: str | Path, image: np.ndarray, facts: Mapping[str, str] | No
 
 
 def read_facts(file: str | Path) -> dict[str, str]:
-    """The text that a PNG carries; empty where there is none, or no readable image."""
+    """The text that a PNG carries; empty where there is none, or no readable and whole image."""
     try:
+        with Image.open(file) as opened:
+            opened.verify()  # the checksums, which loading skips
         with Image.open(file) as opened:
             opened.load()
             return {k: str(v) for k, v in getattr(opened, "text", {}).items()}

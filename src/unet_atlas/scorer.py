@@ -39,6 +39,12 @@ class Scorer:
             return f"not ({size} px)"
         return f"{size} px, {FILTERS.get(int(self.processor.resample), 'other')}"
 
+    @property
+    def shape(self) -> str:
+        """``224 px, patches of 32 px, 512 wide``: the vision tower and the projection."""
+        vision, width = self.model.config.vision_config, self.model.config.projection_dim
+        return f"{vision.image_size} px, patches of {vision.patch_size} px, {width} wide"
+
     def features(self, images: np.ndarray) -> np.ndarray:
         """Image features before the projection, (n, d) float64, as FID and KID take them."""
         return clip_features(self.model, self.processor, images, projected=False)

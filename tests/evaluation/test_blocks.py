@@ -238,6 +238,56 @@ def test_out_of_memory_halves_the_batch(pipeline: DiffusionPipeline, whole: Path
     assert np.abs(images.astype(int) - open_folder(whole).load()).max() <= 1
 
 
+class Broken(torch.nn.Module):
+    """A module whose first call finds no memory."""
+
+    def __init__(self, call: Any, error: RuntimeError) -> None:
+        super().__init__()
+        self.call, self.errors = call, [error]
+
+    def forward(self, *given: Any, **words: Any) -> Any:
+        if self.errors:
+            raise self.errors.pop()
+        return self.call(*given, **words)
+
+
+def test_the_decoder_keeps_its_dtype_when_memory_ends_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xl = tiny.quiet(tiny.xl(tmp_path)).to(dtype=torch.float16)
+    xl.vae.register_to_config(force_upcast=True)
+    short = Broken(xl.vae.decode, torch.OutOfMemoryError("CUDA out of memory."))
+    monkeypatch.setattr(xl.vae, "decode", short.forward)
+    artist = Artist(xl, RECIPE, None, 2, lambda _: None)
+    assert artist.draw(ROWS[:2], range(2)).shape == (2, 32, 32, 3)
+    assert (artist.size, xl.vae.dtype) == (1, torch.float16)
+
+
+def test_a_library_without_memory_halves_the_batch_too(
+    pipeline: DiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+    monkeypatch.setattr(pipeline.vae, "decode", Broken(pipeline.vae.decode, error).forward)
+    artist = Artist(pipeline, RECIPE, None, 2, lambda _: None)
+    assert len(artist.draw(ROWS[:2], range(2))) == 2
+    assert artist.size == 1
+    monkeypatch.setattr(pipeline.vae, "decode", Broken(None, RuntimeError("a fault")).forward)
+    with pytest.raises(RuntimeError, match="a fault"):
+        artist.draw(ROWS[:2], range(2))
+
+
+def test_the_smallest_batch_is_kept_for_those_who_go_on(
+    pipeline: DiffusionPipeline, tmp_path: Path
+) -> None:
+    facts = facts_of(pipeline)
+    assert blocks.begin(tmp_path, ROWS, facts)["smallest_batch"] == BATCH
+    artist = Artist(Narrow(pipeline, 2), RECIPE, None, BATCH, lambda _: None)
+    blocks.draw_missing(artist, tmp_path, ROWS, facts, BATCH, [0], ALONE)
+    assert blocks.begin(tmp_path, ROWS, facts)["smallest_batch"] == 2
+    blocks.keep_size(tmp_path, 3)  # another process, that found more memory
+    assert blocks.begin(tmp_path, ROWS, facts)["smallest_batch"] == 2
+
+
 def test_a_last_block_that_is_too_large_is_halved_too(pipeline: DiffusionPipeline) -> None:
     artist = Artist(Narrow(pipeline, 1), RECIPE, None, 16, lambda _: None)
     assert len(artist.draw(ROWS[:3], range(3))) == 3
@@ -287,6 +337,25 @@ def test_another_batch_moves_a_level_at_most() -> None:
     moved = np.abs(few - many)
     assert moved.max() <= 1
     assert (moved > 0).mean() <= 0.001
+
+
+def test_other_threads_are_another_run(whole: Path, pipeline: DiffusionPipeline) -> None:
+    facts = facts_of(pipeline)
+    assert facts["threads"] == torch.get_num_threads()
+    assert blocks.threads_of(torch.device("cuda")) is None
+    with pytest.raises(AtlasError, match="begun with another threads "):
+        blocks.begin(whole, ROWS, facts | {"threads": facts["threads"] + 1})
+
+
+def test_pictures_that_are_seen_late_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0.png").touch()
+    monkeypatch.setattr(blocks.time, "sleep", lambda _: (tmp_path / "1.png").touch())
+    blocks.await_files(tmp_path, ["0.png", "1.png"], 60)
+    assert (tmp_path / "1.png").exists()
+    with pytest.raises(AtlasError, match=r"2\.png' was drawn but can't be seen from here"):
+        blocks.await_files(tmp_path, ["0.png", "2.png"], 0.05)
 
 
 def test_provenance_says_all_that_must_agree(pipeline: DiffusionPipeline) -> None:

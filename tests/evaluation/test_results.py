@@ -32,6 +32,7 @@ FACTS = {
     "versions": {"torch": "2"},
 }
 COMPARED = {"captions_digest": "c", "reference_digest": None, "reference_pictures": 0, "parts": 10}
+COMPARED |= {"size": "1024 × 1024", "clip": "224 px, patches of 32 px, 512 wide"}
 SPEED = {
     "processes": 2,
     "batch": 4,
@@ -90,6 +91,18 @@ def test_the_protocols_window_stands_in_record_and_table(tmp_path: Path) -> None
     assert "2.5, 2.5" in shown
     other = "\n".join(t.to_text() for t in results.tables(record(chosen), SCORES, images, 10))
     assert "the window is of SDXL, the pictures of StableDiffusionPipeline" in other
+
+
+def test_no_verdict_on_another_clip_model_or_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = options(protocol="mlperf", latents=Path("l.npy"))
+    as_asked = {"pipeline": "StableDiffusionXLPipeline", "pictures": 5000}
+    monkeypatch.setitem(COMPARED, "clip", "64 px, patches of 8 px, 72 wide")
+    fid, clip = record(chosen, **as_asked).rows[-2:]
+    assert (fid["inside"], clip["inside"]) == (True, None)
+    assert "64 px, patches of 8 px, 72 wide" in clip["reason"]
+    monkeypatch.setitem(COMPARED, "size", "512 × 512")
+    for row in record(chosen, **as_asked).rows[-2:]:
+        assert (row["inside"], "512 × 512" in row["reason"]) == (None, True)
 
 
 def test_a_score_that_is_absent_is_a_dash(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from unet_atlas.evaluation.team import (
     Together,
     agreed,
     by_first,
+    check_alike,
     dealt,
     device_of,
     join,
@@ -53,6 +54,42 @@ def test_a_fault_of_one_stops_all_with_its_number() -> None:
     )
     assert [str(error) for error in found] == ["process 2 of 3: No GPU."] * 3
     assert in_threads(2, lambda team: agreed(team, lambda: team.rank)) == [0, 1]
+
+
+def test_processes_that_differ_are_stopped() -> None:
+    def check(team: Team) -> None:
+        check_alike(team, {"device": "cpu", "weights": "b" if team.rank == 1 else "a"})
+
+    found = in_threads(3, check)
+    said = "The processes differ in their weights: a for process 0, b for process 1; give all of "
+    assert [str(error) for error in found] == [f"{said}them the same."] * 3
+    assert all(isinstance(error, Together) for error in found)
+    assert in_threads(2, lambda team: check_alike(team, {"device": "cpu"})) == [None, None]
+
+
+@pytest.mark.parametrize("launched", [True, False])
+def test_gloo_is_named_in_a_launch_only(monkeypatch: pytest.MonkeyPatch, launched: bool) -> None:
+    asked = {}
+
+    class State:
+        process_index, num_processes, local_process_index = 1, 2, 1
+
+        def __init__(self, **words: object) -> None:
+            asked.update(words)
+
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if launched:
+        monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(teams, "PartialState", State)
+    assert join(9) == Team(1, 2, 1, 9)
+    assert asked["timeout"].total_seconds() == 9
+    assert asked.get("backend") == ("gloo" if launched else None)
+    assert asked["cpu"]
+
+
+def test_alone_it_joins_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert join(9) == Team(patience=9)
 
 
 def test_the_first_does_it_for_all() -> None:

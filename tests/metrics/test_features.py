@@ -17,6 +17,7 @@ from unet_atlas.errors import AtlasError
 from unet_atlas.metrics.features import (
     INCEPTION,
     SAFE_LOADING,
+    _inception,
     clip_features,
     evaluating,
     inception_features,
@@ -151,11 +152,13 @@ class FakeInception(nn.Module):
 
 @pytest.fixture
 def fidelity(monkeypatch):
+    _inception.cache_clear()
     module = ModuleType(INCEPTION)
     module.FeatureExtractorInceptionV3 = FakeInception
     monkeypatch.setitem(sys.modules, "torch_fidelity", ModuleType("torch_fidelity"))
     monkeypatch.setitem(sys.modules, INCEPTION, module)
-    return FakeInception
+    yield FakeInception
+    _inception.cache_clear()
 
 
 @pytest.mark.parametrize("before", [None, "0"])
@@ -177,7 +180,22 @@ def test_given_weights_are_loaded(tiny, fidelity, tmp_path):
     assert fidelity.made[2] == str(file)
 
 
+def test_the_network_is_built_once(tiny, fidelity, tmp_path):
+    inception_features(tiny.images)
+    fidelity.made = None
+    inception_features(tiny.images[:2])
+    assert fidelity.made is None
+    file = tmp_path / "bad.pth"
+    file.touch()
+    for _ in range(2):
+        with pytest.raises(AtlasError, match="can't be loaded"):
+            inception_features(tiny.images, weights=file)
+    inception_features(tiny.images, weights=__file__)
+    assert fidelity.made[2] == __file__
+
+
 def test_without_torch_fidelity_the_remedy_is_named(tiny, monkeypatch):
+    _inception.cache_clear()
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(AtlasError, match="pip install torch-fidelity"):
         inception_features(tiny.images)

@@ -4,7 +4,8 @@ A block is always drawn as a whole, whoever draws it and whichever of its pictur
 arithmetic of every picture is then the same in every run. What does show is the size of a block. A
 matrix product of another size rounds the last bits otherwise, and a value at the edge between two
 of the 256 levels falls to the other side: for mini-sd, between blocks of 4 and of 16, 16 of 589,824
-values by one level. A folder therefore keeps the size that it was begun with.
+values by one level. A folder therefore keeps the size that it was begun with, the smaller one to
+which too little memory led, and on a CPU the number of threads, by which products round as well.
 
 Book: *Scoring thirty thousand images*.
 """
@@ -15,7 +16,7 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from diffusers import DiffusionPipeline
 from unet_atlas.errors import AtlasError
 from unet_atlas.evaluation.latents import digest
 from unet_atlas.evaluation.team import Team, dealt
-from unet_atlas.files import replacing
+from unet_atlas.files import replacing, write_text
 from unet_atlas.images import as_uint8, read_facts, write_png
 from unet_atlas.sampling import Recipe, provenance, scheduler_for
 from unet_atlas.sampling.folders import (
@@ -45,8 +46,10 @@ from unet_atlas.sampling.pictures import OutOfMemory, call, truncated
 from unet_atlas.sampling.pipelines import quiet
 from unet_atlas.sampling.samplers import using
 
-AGREE = (*MUST_AGREE, "weights", "batch", "latents")
+AGREE = (*MUST_AGREE, "weights", "batch", "latents", "threads")
+SMALLEST = "smallest_batch"  # in a run's provenance
 WRONG_REMEDY = "; choose another file."
+LAG = 60.0  # seconds after which a shared disk shows everyone's files, at the latest
 Say = Callable[[str], None]
 
 
@@ -58,6 +61,8 @@ class Artist:
         latents: (1, c, h, w) or (prompts, c, h, w) to start from; None for the seed's own.
         size: pictures at once; falls when the memory is too small, and stays there.
         say: takes a line for the reader.
+        decoder: the dtype of the VAE; SDXL's pipeline leaves another one behind when memory ends
+            while it decodes.
     """
 
     pipeline: DiffusionPipeline | None
@@ -65,6 +70,11 @@ class Artist:
     latents: np.ndarray | None
     size: int
     say: Say = field(default=print)
+    decoder: torch.dtype | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        vae = getattr(self.pipeline, "vae", None)
+        self.decoder = None if vae is None else vae.dtype
 
     def draw(self, rows: Sequence[Row], places: range) -> np.ndarray:
         """The pictures of a block, (n, h, w, 3) uint8.
@@ -84,6 +94,8 @@ class Artist:
                     [self._call(rows[at:][: self.size], places[at:][: self.size]) for at in cuts]
                 )
             except OutOfMemory:
+                if self.decoder is not None:
+                    self.pipeline.vae.to(dtype=self.decoder)
                 if self.size == 1:
                     raise AtlasError(
                         "Not enough memory for even one picture; take a smaller --dtype, or "
@@ -130,12 +142,15 @@ def facts_of(
     seed: int,
     batch: int,
     latents: np.ndarray | None,
+    weights: str | None = None,
 ) -> dict[str, Any]:
-    """The provenance of a run before its first picture."""
+    """The provenance of a run before its first picture; ``weights`` where they are known."""
     return provenance(pipeline, recipe) | {
-        "weights": weights_digest(pipeline),
+        "weights": weights or weights_digest(pipeline),
+        "threads": threads_of(pipeline.device),
         "base_seed": seed,
         "batch": batch,
+        SMALLEST: batch,
         "latents": digest(latents),
         "pictures": len(rows),
         "truncated": truncated(pipeline, [row["caption"] for row in rows]),
@@ -144,15 +159,25 @@ def facts_of(
     }
 
 
+def threads_of(device: torch.device) -> int | None:
+    """How many threads a CPU's products are cut for; None on other devices."""
+    return torch.get_num_threads() if device.type == "cpu" else None
+
+
 def weights_digest(pipeline: DiffusionPipeline) -> str:
     """sha256 of all weights with their names and dtypes, in the order of the components' names."""
+    parts = sorted(pipeline.components.items())
+    return digest_of_weights({k: m for k, m in parts if isinstance(m, torch.nn.Module)})
+
+
+def digest_of_weights(modules: Mapping[str, torch.nn.Module]) -> str:
+    """sha256 of the weights of modules with their names and dtypes, in the order given."""
     found = hashlib.sha256()
-    for name, part in sorted(pipeline.components.items()):
-        if isinstance(part, torch.nn.Module):
-            for key, tensor in part.state_dict().items():
-                found.update(f"{name}.{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                flat = tensor.detach().cpu().contiguous().flatten()
-                found.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+    for name, part in modules.items():
+        for key, tensor in part.state_dict().items():
+            found.update(f"{name}.{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            flat = tensor.detach().cpu().contiguous().flatten()
+            found.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
     return found.hexdigest()
 
 
@@ -160,7 +185,7 @@ def begin(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> dict[str,
     """Make the folder of a new run and write its tables, or find the same run in it.
 
     Returns:
-        the facts, with the seconds that were spent before.
+        the facts, with the seconds that were spent before and the size at which memory sufficed.
 
     Raises:
         AtlasError: it holds something else, or another run; or can't be written.
@@ -179,7 +204,9 @@ def begin(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> dict[str,
     check_same(folder, facts, AGREE)
     with replacing(folder / PROVENANCE) as part:  # whether the disk takes anything at all
         part.write_bytes((folder / PROVENANCE).read_bytes())
-    return facts | {"seconds": float(read_provenance(folder).get("seconds", 0.0))}
+    old = read_provenance(folder)
+    before = {"seconds": float(old.get("seconds", 0.0))}
+    return facts | before | {SMALLEST: int(old.get(SMALLEST, facts["batch"]))}
 
 
 def is_new(folder: Path) -> bool:
@@ -257,12 +284,38 @@ def draw_missing(
     todo = [block for block in blocks_of(len(rows), batch) if wanted.intersection(block)]
     drawn = 0
     for block in dealt(todo, team.rank, team.world):
+        size = artist.size
         images = artist.draw(rows[block.start : block.stop], block)
+        if artist.size < size:
+            keep_size(folder, artist.size)
         for place in wanted.intersection(block):
             _keep(folder / rows[place]["file"], images[place - block.start], rows[place], facts)
         drawn += len(block)
         tick()
     return drawn, time.perf_counter() - begun
+
+
+def keep_size(folder: Path, size: int) -> None:
+    """Let a run that is gone on with begin with so many pictures at once, at most."""
+    facts = read_provenance(folder)
+    facts[SMALLEST] = min(size, int(facts.get(SMALLEST, size)))
+    write_text(folder / PROVENANCE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+
+def await_files(folder: Path, names: Iterable[str], seconds: float) -> None:
+    """Wait until this machine sees all of these files; a shared disk may show them late.
+
+    Raises:
+        AtlasError: one is still not there after ``seconds``, or after a minute.
+    """
+    wanted, limit = set(names), time.monotonic() + min(seconds, LAG)
+    while lack := wanted.difference(f.name for f in folder.iterdir()):
+        if time.monotonic() >= limit:
+            raise AtlasError(
+                f"'{folder / min(lack)}' was drawn but can't be seen from here; check that all "
+                "machines share this folder, then give the same command."
+            )
+        time.sleep(0.2)
 
 
 def count(folder: Path, names: Iterable[str]) -> int:

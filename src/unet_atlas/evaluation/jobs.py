@@ -14,7 +14,9 @@ import torch
 
 from unet_atlas.device import parse_dtype
 from unet_atlas.errors import AtlasError
+from unet_atlas.evaluation import stopping
 from unet_atlas.evaluation.blocks import Artist, check_folder
+from unet_atlas.evaluation.conditions import scoring
 from unet_atlas.evaluation.latents import check_fit, read_latents
 from unet_atlas.evaluation.protocol import Options
 from unet_atlas.images import ImageFolder, open_folder, read_captions
@@ -74,18 +76,22 @@ def prepare(options: Options) -> Job:
     rows = rows_of(captions.first(options.limit), options.seed)
     if len(rows) < 2:
         raise AtlasError(f"{captions.source} holds one caption; scores need two or more.")
-    latents = None if options.latents is None else read_latents(options.latents, len(rows))
+    latents = _latents(options, len(rows))
     if options.record is not None and not options.record.parent.is_dir():
         raise AtlasError(f"There is no folder for the record '{options.record}'; make it first.")
     check_folder(options.output, rows)
-    return Job(rows, latents, _real(options.reference))
+    job = Job(rows, latents, _real(options.reference))
+    stopping.forget(options.output)
+    return job
 
 
+@scoring()
 def tools_of(options: Options, device: torch.device) -> Tools:
     """Load what scores, try it on a black picture, and read a reference's file.
 
     Raises:
-        AtlasError: no CLIP model, no Inception, or a reference of other features.
+        AtlasError: no CLIP model, no Inception, a reference of other features, or too little
+            memory.
     """
     scorer = load_scorer(options.clip, device)
     pooled = extractor_of("clip", scorer)
@@ -143,6 +149,19 @@ def check_against_reference(
     """Raise an AtlasError where the reference is of another size than the pictures."""
     known = job.real or tools.stored
     check_size(known.size if known else None, size, options.reference)
+
+
+def _latents(options: Options, captions: int) -> np.ndarray | None:
+    if options.latents is None:
+        return None
+    found = read_latents(options.latents, captions)
+    if options.preset and len(found) != 1:
+        raise AtlasError(
+            f"The protocol {options.preset.name} starts every picture from one fixed latent, "
+            f"'{options.latents}' holds {len(found):,}; give one of shape (1, channels, height, "
+            "width)."
+        )
+    return found
 
 
 def _real(reference: Path | None) -> ImageFolder | None:

@@ -2,9 +2,10 @@
 
 The pictures are cut into parts of consecutive prompts, and a part belongs to one process: its
 features are computed in the same batches whoever has it. FID needs the sums of all parts only. They
-are rounded to a grid so fine that a float64 holds every sum of them exactly: additions then have no
-rounding, and no order. Intervals come from leaving each part out in turn (the jackknife of
-Quenouille and Tukey), which each process does for its own parts: nobody ever holds the sums of all.
+are rounded to multiples of one small number, chosen just large enough that every later total is a
+multiple below 2⁵³ of it: a float64 adds such numbers without rounding, so in any order. Intervals
+come from leaving each part out in turn (the jackknife of Quenouille and Tukey), which each process
+does for its own parts: nobody ever holds the sums of all.
 
 Book: *Scoring thirty thousand images*.
 """
@@ -20,7 +21,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from unet_atlas.errors import AtlasError
-from unet_atlas.evaluation.team import Team, dealt
+from unet_atlas.evaluation.conditions import scoring
+from unet_atlas.evaluation.team import Team, agreed, dealt
 from unet_atlas.images import ImageFolder
 from unet_atlas.metrics.bootstrap import LEVEL, Estimate
 from unet_atlas.metrics.clipscore import agreement, text_features
@@ -104,11 +106,18 @@ def _look(
 
 
 def reference_of(images: ImageFolder, extractor: Extractor, team: Team) -> Reference:
-    """The features of a folder of real pictures, each process computing its parts of them."""
-    mine = {
-        places: extractor.over(_part(images, places))
-        for places in dealt(parts_of(len(images)), team.rank, team.world)
-    }
+    """The features of a folder of real pictures, each process computing its parts of them.
+
+    Raises:
+        Together: a picture that can't be read, or too little memory.
+    """
+    own = dealt(parts_of(len(images)), team.rank, team.world)
+
+    @scoring()
+    def look() -> dict[range, np.ndarray]:
+        return {places: extractor.over(_part(images, places)) for places in own}
+
+    mine = agreed(team, look)
     width = max(team.gather([features.shape[1] for features in mine.values()]))
     features = np.zeros((len(images), width))
     for places, part in mine.items():
@@ -172,8 +181,8 @@ def moments_of(parts: Sequence[Part], shift: np.ndarray, team: Team) -> list[Mom
 
 
 def grid_for(bound: float) -> float:
-    """The step of a grid on which sums of numbers are exact, as long as their sizes add up to no
-    more than ``bound``: all of them are whole multiples below 2⁵³."""
+    """The number whose multiples add without rounding, as long as their sizes add up to no more
+    than ``bound``: every total is a multiple below 2⁵³."""
     return 2.0 ** (math.ceil(math.log2(max(bound, 1e-280))) - BITS)
 
 

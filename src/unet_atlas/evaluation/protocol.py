@@ -35,6 +35,8 @@ class Preset:
     Attributes:
         sampler, steps, guidance, negative, limit, features, prefix: as the options of those names.
         pipeline: the classes whose name begins so are meant.
+        size: of the pictures.
+        clip: the CLIP model of its CLIP score, as :meth:`Scorer.shape` words it.
         windows: of the metrics that it accepts by.
         source: where all this is published.
     """
@@ -48,6 +50,8 @@ class Preset:
     features: str
     prefix: str
     pipeline: str
+    size: str
+    clip: str
     windows: tuple[Window, ...]
     source: str
 
@@ -70,6 +74,8 @@ MLPERF = Preset(
     features="inception",
     prefix="",
     pipeline="StableDiffusionXL",
+    size="1024 × 1024",
+    clip="224 px, patches of 32 px, 512 wide",
     windows=(Window("FID", 23.01086, 23.95008), Window(PERCENT, 31.68632, 31.81332)),
     source="MLCommons, MLPerf Inference, text_to_image (SDXL): accuracy targets of the closed "
     "division",
@@ -152,7 +158,12 @@ def options_of(given: Mapping[str, Any]) -> Options:
 
 
 def verdicts(
-    preset: Preset, values: Mapping[str, float], pictures: int, pipeline: str
+    preset: Preset,
+    values: Mapping[str, float],
+    pictures: int,
+    pipeline: str,
+    size: str | None = None,
+    clip: str | None = None,
 ) -> list[dict[str, Any]]:
     """Whether each score falls into the protocol's window: a row a metric.
 
@@ -160,6 +171,8 @@ def verdicts(
         values: by metric; one that is missing was not measured.
         pictures: that were scored.
         pipeline: the class that drew them.
+        size: of the pictures; None for that of the protocol.
+        clip: the shape of the CLIP model that scored; None for that of the protocol.
 
     Returns:
         ``metric``, ``value``, ``low``, ``high``, ``inside`` (None where it can't be said, with the
@@ -170,10 +183,14 @@ def verdicts(
         common = f"the window is of SDXL, the pictures of {pipeline}"
     elif pictures != preset.limit:
         common = f"the window is of {preset.limit:,} pictures, these are {pictures:,}"
+    elif size not in (None, preset.size):
+        common = f"the window is of pictures of {preset.size} px, these are {size}"
     rows = []
     for window in preset.windows:
         value = values.get(window.metric)
         reason = common or ("" if value is not None else "it was not measured")
+        if not reason and window.metric == PERCENT and clip not in (None, preset.clip):
+            reason = f"the window is of a CLIP model of {preset.clip}; this one is of {clip}"
         inside = None if reason else window.low <= value <= window.high
         rows.append(
             {

@@ -38,7 +38,7 @@ def rows_of_record(
     Args:
         facts: the provenance of the run.
         compared: ``captions_digest``, ``reference_digest``, ``reference_pictures``, ``parts``,
-            ``pictures_digest``.
+            ``pictures_digest``, ``size`` of the pictures, ``clip``, the shape of the CLIP model.
         speed: of this launch.
     """
     run = {
@@ -56,18 +56,22 @@ def rows_of_record(
     }
     rows = [run, *({"kind": "score", **asdict(score)} for score in scores)]
     rows.append({"kind": "throughput", **speed})
-    rows += [{"kind": "window", **row} for row in windows_of(options, facts, scores)]
+    rows += [{"kind": "window", **row} for row in windows_of(options, facts, scores, compared)]
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
 
 def windows_of(
-    options: Options, facts: Mapping[str, Any], scores: Sequence[Score]
+    options: Options,
+    facts: Mapping[str, Any],
+    scores: Sequence[Score],
+    compared: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Whether the scores fall into the protocol's windows; nothing without a protocol."""
     if options.preset is None:
         return []
     values = {score.metric: score.value for score in scores}
-    return verdicts(options.preset, values, facts["pictures"], facts["pipeline"])
+    drawn = (facts["pictures"], facts["pipeline"], compared["size"])
+    return verdicts(options.preset, values, *drawn, compared["clip"])
 
 
 def record_of(facts: Mapping[str, Any], rows: Sequence[dict[str, Any]], seconds: float) -> Record:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ from unet_atlas.device import parse_device
 from unet_atlas.errors import AtlasError
 from unet_atlas.evaluation import blocks, parts, results, stopping
 from unet_atlas.evaluation.blocks import Artist
+from unet_atlas.evaluation.conditions import scoring
 from unet_atlas.evaluation.jobs import (
     Job,
     Tools,
@@ -26,7 +27,7 @@ from unet_atlas.evaluation.jobs import (
 from unet_atlas.evaluation.latents import digest
 from unet_atlas.evaluation.progress import Progress
 from unet_atlas.evaluation.protocol import PERCENT, Options
-from unet_atlas.evaluation.team import Team, agreed, by_first, dealt, device_of
+from unet_atlas.evaluation.team import Team, agreed, by_first, check_alike, dealt, device_of
 from unet_atlas.images import ImageFolder, read_image
 from unet_atlas.metrics.bootstrap import Estimate, interval
 from unet_atlas.metrics.clipscore import clip_score_hessel, clip_score_percent
@@ -43,6 +44,7 @@ JACKKNIFE, STUDENT = "jackknife over parts", "Student, over parts"
 NO_FEATURES = "none: the reference has no features, only a mean and a covariance"
 SAME = ("model", "recipe", "base_seed", "batch", "latents")  # what a command says of a drawn run
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,17 @@ def evaluate(options: Options, team: Team, say: Say = print) -> Outcome | None:
         torch.cuda.set_device(device)  # or every process would open the first GPU as well
     job = by_first(team, lambda: prepare(options))
     tools = agreed(team, lambda: tools_of(options, device))
+    check_alike(team, facts_of_all(device, tools))
+    artist = None
     if options.score_only:
         facts, speed = found(options, job, tools, team)
     else:
-        facts, speed = drawn(options, job, tools, device, team, say)
-    begun_scoring = time.perf_counter()
-    scores, compared = scored(options, job, tools, team)
-    speed["scoring_seconds"] = round(time.perf_counter() - begun_scoring, 3)
+        artist = agreed(team, lambda: artist_of(options, job, tools, device, say))
+    known, reading = timed(lambda: compared_with(job, tools, team))  # a broken one, before drawing
+    if artist is not None:
+        facts, speed = drawn(options, job, artist, team)
+    (scores, compared), looking = timed(lambda: scored(options, job, tools, known, team))
+    speed["scoring_seconds"] = round(reading + looking, 3)
     outcome = None
     if team.first:
         outcome = written(options, job, facts, scores, compared, speed, begun)
@@ -97,12 +103,32 @@ def found(
     return facts, speed_of(options, len(job.rows), [], team)
 
 
+def facts_of_all(device: torch.device, tools: Tools) -> dict[str, Any]:
+    """What rounds a process's numbers, and the reference that it read: the same for all."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "device": name,
+        "threads": blocks.threads_of(device),
+        "reference": reference_digest(tools.stored),
+        "CLIP model": blocks.digest_of_weights({"clip": tools.scorer.model}),
+    }
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What some work returns, and its seconds."""
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
+
+
 def drawn(
-    options: Options, job: Job, tools: Tools, device: torch.device, team: Team, say: Say
+    options: Options, job: Job, artist: Artist, team: Team
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Draw what is missing; returns the run's provenance and this launch's speed."""
-    artist = agreed(team, lambda: artist_of(options, job, tools, device, say))
-    facts = by_first(team, lambda: _begun(artist, options, job))
+    device, weights = artist.pipeline.device, blocks.weights_digest(artist.pipeline)
+    dtype = str(artist.pipeline.unet.dtype)
+    check_alike(team, {"dtype": dtype, "weights": weights})
+    facts = by_first(team, lambda: _begun(artist, options, job, weights))
+    artist.size = min(artist.size, facts[blocks.SMALLEST])
     lack = blocks.missing(options.output, job.rows, facts, team)
     names, there = [row["file"] for row in job.rows], len(job.rows) - len(lack)
     progress = Progress(lambda: blocks.count(options.output, names), len(names), "drawing", team)
@@ -117,6 +143,7 @@ def drawn(
     progress.close()
     artist.rest()
     speed = speed_of(options, there, by_process, team)
+    facts |= {blocks.SMALLEST: speed["smallest_batch"]}
     return facts | {"seconds": round(facts["seconds"] + speed["seconds"], 3)}, speed
 
 
@@ -146,14 +173,21 @@ def speed_of(
     }
 
 
+def compared_with(job: Job, tools: Tools, team: Team) -> Reference | None:
+    """The reference, as features where it is a folder; None without one."""
+    if job.real is None:
+        return tools.stored
+    return parts.reference_of(job.real, tools.extractor, team)
+
+
+@scoring()
 def scored(
-    options: Options, job: Job, tools: Tools, team: Team
+    options: Options, job: Job, tools: Tools, known: Reference | None, team: Team
 ) -> tuple[list[Score], dict[str, Any]]:
     """All scores, on every process; and what they were compared with."""
+    names = [row["file"] for row in job.rows]
+    agreed(team, lambda: blocks.await_files(options.output, names, team.patience))
     images = pictures_of(options.output, job)
-    known = tools.stored
-    if job.real is not None:
-        known = parts.reference_of(job.real, tools.extractor, team)
     captions = [options.prefix + row["caption"] for row in job.rows]
     own = own_parts(images, captions, tools, team)
     scores = [] if known is None else against_reference(own, len(images), known, tools, team)
@@ -165,6 +199,8 @@ def scored(
         "reference_pictures": known.n if known else 0,
         "parts": len(parts.parts_of(len(images))),
         "pictures_digest": parts.pictures_digest(own, team),
+        "size": f"{images.size[0]} × {images.size[1]}",
+        "clip": tools.scorer.shape,
     }
     return scores, compared
 
@@ -262,13 +298,10 @@ def _score(metric: str, estimate: Estimate, *facts: Any) -> Score:
     return Score(metric, estimate.value, estimate.low, estimate.high, *facts)
 
 
-def _begun(artist: Artist, options: Options, job: Job) -> dict[str, Any]:
-    facts = blocks.facts_of(
-        artist.pipeline, options.recipe, job.rows, options.seed, options.batch, job.latents
-    )
-    facts = blocks.begin(options.output, job.rows, facts)
-    stopping.forget(options.output)
-    return facts
+def _begun(artist: Artist, options: Options, job: Job, weights: str) -> dict[str, Any]:
+    given = (options.recipe, job.rows, options.seed, options.batch, job.latents)
+    facts = blocks.facts_of(artist.pipeline, *given, weights)
+    return blocks.begin(options.output, job.rows, facts)
 
 
 def _drawn_before(options: Options, job: Job) -> dict[str, Any]:
@@ -283,7 +316,6 @@ def _drawn_before(options: Options, job: Job) -> dict[str, Any]:
         "latents": digest(job.latents),
     }
     check_same(options.output, said, SAME)
-    stopping.forget(options.output)
     return read_provenance(options.output)
 
 

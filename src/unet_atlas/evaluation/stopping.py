@@ -51,12 +51,18 @@ def speak_once(team: Team, folder: Path, sentence: str) -> None:
 
 def forget(folder: Path) -> None:
     """Take away what an earlier launch has said."""
-    (folder / STOPPED).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / STOPPED).unlink()
 
 
 def named(team: Team, sentence: str) -> str:
     """The sentence, after the number of the process that says it where there are several."""
     return f"process {team.rank} of {team.world}: {sentence}" if team.world > 1 else sentence
+
+
+def heed_nothing() -> None:
+    """Say a sentence to its end, whatever the launcher asks meanwhile."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def heed_no_more() -> None:
@@ -68,7 +74,7 @@ def heed_the_launcher() -> None:
     """Turn the launcher's request to end into :class:`Stopped`."""
 
     def stop(*_: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        heed_nothing()
         raise Stopped
 
     signal.signal(signal.SIGTERM, stop)

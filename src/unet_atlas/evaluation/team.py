@@ -10,7 +10,8 @@ Upstream: accelerate, ``state.py`` and ``utils/operations.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from accelerate.utils import (
 from unet_atlas.errors import AtlasError
 
 T = TypeVar("T")
-PATIENCE = 1800.0  # seconds
+PATIENCE = 21600.0  # seconds
 
 
 class Together(AtlasError):
@@ -46,7 +47,8 @@ class Team:
     Attributes:
         rank: its place, 0 to world − 1.
         local: its place on its own machine.
-        patience: seconds that it waits for the others.
+        patience: seconds that it waits for the others. A healthy run needs more than the lead of
+            its fastest process over its slowest, because blocks are dealt beforehand.
     """
 
     rank: int = 0
@@ -96,8 +98,10 @@ def join(patience: float = PATIENCE) -> Team:
     if not 1 <= patience <= 10**7:
         raise AtlasError(f"A patience of {patience:g} s can't be kept; give 1 to 10,000,000.")
     limits = InitProcessGroupKwargs("gloo", timeout=timedelta(seconds=patience))
+    # accelerate refuses a backend for a process alone
+    carrier = {"backend": limits.backend} if "LOCAL_RANK" in os.environ else {}
     try:
-        state = PartialState(cpu=True, timeout=limits.timeout)
+        state = PartialState(cpu=True, timeout=limits.timeout, **carrier)
     except (RuntimeError, ValueError) as error:  # torch.distributed's, and accelerate's own
         raise AtlasError(f"The processes can't find each other: {str(error)[:200]}") from None
     return Team(state.process_index, state.num_processes, state.local_process_index, patience)
@@ -127,6 +131,25 @@ def agreed(team: Team, work: Callable[[], T]) -> T:
     place, said = faults[0]
     everyone = len(faults) == team.world
     raise Together(said if everyone else f"process {place} of {team.world}: {said}")
+
+
+def check_alike(team: Team, own: Mapping[str, Any]) -> None:
+    """Stop all processes unless each says the same of every fact.
+
+    Args:
+        own: this process's facts by name, with the same names for every process.
+
+    Raises:
+        Together: the first fact that differs, and where.
+    """
+    told = team.gather([dict(own)])
+    for place, its in enumerate(told):
+        for name, value in its.items():
+            if value != told[0][name]:
+                raise Together(
+                    f"The processes differ in their {name}: {told[0][name]} for process 0, {value} "
+                    f"for process {place}; give all of them the same."
+                )
 
 
 def by_first(team: Team, work: Callable[[], T]) -> T:

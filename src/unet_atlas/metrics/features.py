@@ -6,6 +6,7 @@ matrix. State the extractor beside each value: FID, KID and CMMD mean nothing wi
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Iterator, Sequence
@@ -166,6 +167,7 @@ def _picture(image: Any, i: int) -> np.ndarray:
     return np.rint(array * 255).astype(np.uint8)
 
 
+@functools.lru_cache(maxsize=1)
 def _inception(weights: str | Path | None) -> Any:
     if weights is not None and not Path(weights).is_file():
         raise AtlasError(f"'{weights}' is no file; give torch-fidelity's Inception weights.")

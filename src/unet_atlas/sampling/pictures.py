@@ -225,12 +225,20 @@ def call(
             output_type=output,
             **(conditioning or {}),
         ).images
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not short_of_memory(error):
+            raise
         raise OutOfMemory(
             f"Not enough memory for {len(captions)} pictures at once; use a smaller batch."
         ) from None
     except (ValueError, TypeError) as error:  # how diffusers refuses its arguments
         raise AtlasError(f"{type(pipeline).__name__} refuses: {first_sentence(error)}") from None
+
+
+def short_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch says that a GPU's memory is full; its libraries say it as
+    ``CUBLAS_STATUS_ALLOC_FAILED`` and the like."""
+    return isinstance(error, torch.OutOfMemoryError) or "_ALLOC_FAILED" in str(error)
 
 
 def _seeds(seeds: Sequence[int] | None, base_seed: int, n: int) -> tuple[int, ...]:
