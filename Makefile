@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 LAB    := $(VENV)/lab
 
 .DEFAULT_GOAL := book
-.PHONY: book pdf test lint format clean venv serve notebook notebooks
+.PHONY: book pdf test test-all lint format clean venv serve notebook notebooks
 
 book: $(READY)
 	$(PY) scripts/build_book.py
@@ -30,9 +30,13 @@ notebooks: $(READY)
 	$(PY) scripts/make_notebooks.py
 
 # Each worker has one thread: together they have the cores, and don't wait for each other's.
-test: export OMP_NUM_THREADS ?= 1
-test: lint
-	$(PY) -m pytest -m "not browser" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report term
+# `test-all` adds what runs once a week: more models, sizes and scenes of what `test` has too.
+test test-all: export OMP_NUM_THREADS ?= 1
+test: KIND := not browser and not weekly
+test-all: KIND := not browser
+test test-all: lint
+	$(PY) -m pytest -m "$(KIND)" -n auto --maxprocesses 4 --dist loadfile --durations 20 \
+	  --cov --cov-report term
 
 lint: $(READY)
 	$(PY) -m ruff check .

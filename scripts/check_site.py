@@ -210,7 +210,7 @@ def figures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
             yield f"{name} has no name that a text could refer to; {HOW_TO_CAPTION}"
         if number is None or words is None or not words.get_text(strip=True):
             yield f"{name} has no numbered caption; {HOW_TO_CAPTION}"
-        if not figure.select("svg[role=img], img, table, pre"):
+        if not figure.select(SHOWN):
             yield f"{name} shows nothing that has words"
     outputs = page.classes.get("cell_output", [])
     for picture in [picture for output in outputs for picture in output.select(PICTURE)]:
@@ -219,6 +219,7 @@ def figures(page: Page, site: Path, pages: Pages) -> Iterator[str]:
             yield f"the picture '{words[:40]}' stands in no figure; {HOW_TO_CAPTION}"
 
 
+SHOWN = "svg[role=img], img, table, pre, .ua-record-none"  # the last says what was not measured
 HOW_TO_CAPTION = 'set `mystnb: {figure: {name: fig-x, caption: "..."}}` in its cell'
 
 

@@ -12,6 +12,10 @@ from unet_atlas.build import from_config
 from unet_atlas.errors import AtlasError
 
 
+def weekly(model: str):
+    return pytest.param(model, marks=pytest.mark.weekly)
+
+
 def resolved(model: str) -> dict:
     return config.resolve(model)[1]
 
@@ -32,7 +36,7 @@ def test_batch_tokens_and_oblong_latents() -> None:
     assert formula.macs(checked, (16, 40)) == cost.count(wide).by_operation()
 
 
-@pytest.mark.parametrize("model", ["sd-1.5", "sdxl-base-1.0", "sdxl-refiner-1.0"])
+@pytest.mark.parametrize("model", ["sd-1.5", *map(weekly, ("sdxl-base-1.0", "sdxl-refiner-1.0"))])
 def test_price_of_a_transformer_block_is_what_one_more_adds(model: str) -> None:
     checked = resolved(model)
     depth = checked["transformer_layers_per_block"]

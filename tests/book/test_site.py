@@ -250,6 +250,14 @@ def test_sound_tables_and_headings(site: Path) -> None:
     assert check_site(site) == []
 
 
+def test_a_figure_may_say_what_was_not_measured(site: Path) -> None:
+    """Its place, number and caption stay until there is a record."""
+    caption = '<span class="caption-number">Fig. 1</span><span class="caption-text">Loss.</span>'
+    said = '<p class="ua-record-none">The loss: not measured in this build.</p>'
+    write(site, f'<figure id="fig-a">{said}<figcaption>{caption}</figcaption></figure>')
+    assert check_site(site) == []
+
+
 def test_a_missing_site_is_one_finding(tmp_path: Path) -> None:
     """With the remedy."""
     assert check_site(tmp_path) == [

@@ -150,7 +150,7 @@ def test_some_other_configurations(node: Callable) -> None:
         agree(found, live(each, name), fixed=name not in ODD_SIZES)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_every_other_configuration(node: Callable) -> None:
     settings = {name: checked(c, name) for name, c in WORKING.items()}
     said = dict(zip(settings, node([{"config": c} for c in settings.values()]), strict=True))
@@ -223,7 +223,7 @@ def test_other_sizes(node: Callable) -> None:
     sizes_agree("sd-1.5", (32, 112), node)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("group", catalogue().values(), ids=lambda g: g[0])
 def test_every_model_at_every_size_that_between_the_ends(group: list[str], node: Callable) -> None:
     sizes_agree(group[0], (32, 80, 256), node)

@@ -419,10 +419,11 @@ def test_the_oracle_reads_disturbed_scenes() -> None:
 
 
 @pytest.mark.slow
-def test_the_oracle_is_right_on_3000_scenes_of_all_splits() -> None:
-    frame = validate(3000, seed=11).set_index("disturbance")
-    assert frame.right["none"] >= 2997
-    assert frame.right.min() >= 2985
+@pytest.mark.parametrize("scenes", [300, pytest.param(3000, marks=pytest.mark.weekly)])
+def test_the_oracle_is_right_on_scenes_of_all_splits(scenes: int) -> None:
+    frame = validate(scenes, seed=11).set_index("disturbance")
+    assert frame.right["none"] >= 0.999 * scenes
+    assert frame.right.min() >= 0.995 * scenes
 
 
 def test_validation_depends_on_the_seed_alone_and_notices_errors(monkeypatch) -> None:
