@@ -73,8 +73,16 @@ def test_intervals_without_zero_are_counted_beside_what_chance_would_give():
         for r in alike
     ]  # fmt: skip
     told = words.pictures(CPU, better)
+    assert "H6" not in told
     assert "2 leave out zero" in told
     assert "low, right relation on the exam: +20.0 points" in told
+
+
+def test_a_share_next_to_nothing_brings_a_warning():
+    poor = [run(r.rows[0]["arm"], r.rows[0]["seed"], 0.1, "0000-0") for r in study({})]
+    told = words.pictures(CPU, poor)
+    assert "the even arm gets 50.0 % of the exam right in everything and 0.0 % of its rel" in told
+    assert told.endswith("can't answer H6.")
 
 
 def test_seconds_are_told_from_the_record(tmp_path, monkeypatch):

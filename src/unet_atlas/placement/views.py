@@ -77,8 +77,8 @@ def arms_table(protocol: Protocol) -> Table:
         rows.append(
             {
                 "arm": arm.name,
-                "depths": str(list(arm.depths)),
-                "channels": str(list(arm.channels)),
+                "depths": unbroken(arm.depths),
+                "channels": unbroken(arm.channels),
                 "parameters, M": size.params / 1e6,
                 "less even's": params,
                 "MACs, M": size.macs / 1e6,
@@ -183,7 +183,7 @@ def noise_figure(protocol: Protocol, found: Sequence[Record]) -> draw.Figure | S
         for d in differences(frame, protocol, level):
             columns.setdefault(d.arm, []).append(100 * d.mean / d.base)
     table = pd.DataFrame(columns, index=range(1, len(levels) + 1))
-    label = "level of noise, tenths of the schedule (10: noise alone)"
+    label = "level of noise (10: noise alone)"
     return draw.lines(table, label, "difference in loss, %", "By level of noise")
 
 
@@ -243,7 +243,7 @@ def times_table(protocol: Protocol, folder: Path | None = None) -> Table | Shown
 
 
 def provenance(protocol: Protocol, found: Sequence[Record]) -> str:
-    """How many runs there are, on what, with what, when, and for how long, in one line."""
+    """How many runs there are and for how long; on what and with what; when: three lines."""
     wanted = len(protocol.arms) * len(protocol.seeds)
     if not found:
         return f"none of {wanted} runs recorded"
@@ -252,10 +252,13 @@ def provenance(protocol: Protocol, found: Sequence[Record]) -> str:
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     hours = sum(record.seconds for record in found) / 3600
     devices = "; ".join(sorted({f"{record.device}, {record.dtype}" for record in found}))
-    return (
-        f"{len(found)} of {wanted} runs; {devices}; {libraries}; {when}; {hours:.1f} hours of "
-        "training"
-    )
+    runs_made = f"{len(found)} of {wanted} runs, {hours:.1f} hours of training"
+    return "\n".join([runs_made, f"{devices}; {libraries}", when])
+
+
+def unbroken(numbers: Sequence[int]) -> str:
+    """A list on one line: ``[1, 1, 1]`` with spaces that don't break."""
+    return str(list(numbers)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def interval_words(found: Difference, factor: float = 1.0, value: bool = False) -> str:

@@ -32,6 +32,8 @@ from unet_atlas.placement.views import (
 )
 from unet_atlas.records import Record
 
+FLOOR = 0.05  # a share of right pictures below this is next to nothing
+
 
 def verdicts(protocol: Protocol, found: Sequence[Record]) -> str:
     """One sentence a hypothesis, or what is still missing."""
@@ -99,6 +101,7 @@ def pictures(protocol: Protocol, found: Sequence[Record]) -> str:
     return (
         f"Of {len(ends)} intervals {len(away)} leave out zero{more}. If nothing differed, about "
         f"{ALPHA * len(ends):.0f} would by chance, so that no single one of them is a finding."
+        f"{_floor(shown['right', 'test'], shown['relation', 'test'])}"
     )
 
 
@@ -117,6 +120,18 @@ def times(protocol: Protocol) -> str:
         f"At equal MACs, a step of {slow} takes {part[slow]:.2f} times as long as one of even on "
         f"this machine, and a step of {fast} {part[fast]:.2f} times. A study at equal seconds "
         "would have had other arms, and on another machine others again."
+    )
+
+
+def _floor(right: Sequence[Difference], relation: Sequence[Difference]) -> str:
+    """A warning where the even arm's shares are so small that nothing can be much worse."""
+    shares = right[0].base, relation[0].base
+    if min(shares) >= FLOOR:
+        return ""
+    return (
+        f" And the even arm gets {100 * shares[0]:.1f} % of the exam right in everything and "
+        f"{100 * shares[1]:.1f} % of its relations. So close to zero a share hides what "
+        "a placement does: models that draw this little can't answer H6."
     )
 
 
