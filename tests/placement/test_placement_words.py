@@ -37,6 +37,11 @@ def test_the_short_form_groups_the_arms(whole):
     )
 
 
+def test_three_arms_are_listed_with_commas():
+    told = words.short(CPU, study({"high": 0.02}))
+    assert "“low”, “middle” and “low, more parameters” are not told apart" in told
+
+
 def test_a_part_of_the_runs_has_no_verdict(whole):
     for told in (words.verdicts(CPU, whole[:-1]), words.short(CPU, whole[:-1])):
         assert told.startswith("So far 14 of 15 runs are recorded.")

@@ -162,7 +162,8 @@ def _named(outcome: str, split: str, found: Difference) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return " and ".join(f"“{name}”" for name in names)
+    *most, last = [f"“{name}”" for name in names]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _is(names: Sequence[str]) -> str:
