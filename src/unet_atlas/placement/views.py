@@ -51,6 +51,7 @@ EXPLORATORY = (  # name, outcome, factor (None: in % of the even arm)
     ("H5: noisier half less cleaner half, points", HALVES, 100.0),
     ("H6: relation and objects less shapes, points", f"{BINDING}, test", 100.0),
 )
+SHORT = {"low, more parameters": "low, larger"}  # at the end of a line
 ALPHA = 0.05
 PAIRS = "A pair of runs with one seed"
 
@@ -162,7 +163,7 @@ def curves_figure(found: Sequence[Record]) -> draw.Figure | Shown:
     table = curves(found)
     table.index = table.index / 1e12
     return draw.lines(
-        table.interpolate(method="index", limit_area="inside"),
+        table.interpolate(method="index", limit_area="inside").rename(columns=SHORT),
         "training compute, TMACs",
         "validation loss, mean over seeds",
         log_y=True,
@@ -182,7 +183,7 @@ def noise_figure(protocol: Protocol, found: Sequence[Record]) -> draw.Figure | S
     for level in levels:
         for d in differences(frame, protocol, level):
             columns.setdefault(d.arm, []).append(100 * d.mean / d.base)
-    table = pd.DataFrame(columns, index=range(1, len(levels) + 1))
+    table = pd.DataFrame(columns, index=range(1, len(levels) + 1)).rename(columns=SHORT)
     label = "level of noise (10: noise alone)"
     return draw.lines(table, label, "difference in loss, %", "By level of noise")
 
